@@ -1,0 +1,496 @@
+"""Where the layers meet. Services know these protocols and nothing of what stands behind them.
+
+Each guarantee is numbered; an adapter that breaks one is broken (`baton.testing.store_contract` tests the Store's).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, NewType, Protocol, TypeVar
+
+from baton.core.events import BridgePresence, Event
+from baton.core.frames import AgentOffer, Execute, PromptAsked, RunFrame, RunResult, ServerFrame
+from baton.core.ids import AttachmentId, BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId
+from baton.core.models import (
+    Attachment,
+    Conversation,
+    ConversationStatus,
+    Message,
+    Project,
+    Prompt,
+    PromptStatus,
+    Run,
+    RunStatus,
+)
+from baton.core.stream import StreamEvent
+from baton.core.text import Json
+
+Item = TypeVar("Item")
+
+EncodedJson = NewType("EncodedJson", bytes)
+"""One JSON value as UTF-8 bytes, in the shape of the wire; spares pages of history from being built as objects."""
+
+
+class Clock(Protocol):
+    """The time. A port, so that tests move it."""
+
+    def now(self) -> datetime:
+        """Aware UTC, cut to milliseconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for durations."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        ...
+
+
+# --- store -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRow:
+    """What one run said in one flush. Events carry the server's message ids and are replayed after a crash."""
+
+    conversation_id: ConversationId
+    request_id: RequestId
+    seq: int
+    bridge_seq: int
+    events: tuple[StreamEvent, ...]
+    at: datetime
+    """When it was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMove:
+    """A run to store whole, if the stored one still has one of these statuses."""
+
+    run: Run
+    expect: frozenset[RunStatus]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptMove:
+    """A prompt to store whole, if the stored one still has this status; None: there is none yet."""
+
+    prompt: Prompt
+    expect: PromptStatus | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalTrim:
+    """Journal rows of this run up to this bridge seq are contained in documents and go."""
+
+    request_id: RequestId
+    up_to_bridge_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one conversation's lane writes at once. The only way anything of a conversation is written."""
+
+    conversation_id: ConversationId
+    conversation: Conversation | None = None
+    """To store whole (its `seq` and `ordinal` are the lane's after this change). None: only for a bare journal row."""
+    is_new: bool = False
+    """The conversation must not exist yet; if it does, the outcome is KNOWN."""
+    new_run: Run | None = None
+    """Must not exist yet; if its requestId does, the outcome is KNOWN."""
+    runs: tuple[RunMove, ...] = ()
+    messages: tuple[Message, ...] = ()
+    """Stored whole, by id: inserted or replaced."""
+    prompts: tuple[PromptMove, ...] = ()
+    journal: JournalRow | None = None
+    trims: tuple[JournalTrim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The change is on disk, all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Nothing was written: the requestId (or the new conversation) is stored already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nothing was written: a run or prompt no longer had the expected status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing was written: this change cannot be stored (a bad row); others of the same call were."""
+
+    reason: str
+
+
+Outcome = Committed | Known | Lost | Refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneState:
+    """Everything of one conversation that the process which serves it keeps in memory."""
+
+    conversation: Conversation
+    """Its seq is the greatest ever given out: of the document and of the journal."""
+    runs: tuple[Run, ...]
+    """The open ones, in queue order."""
+    prompts: tuple[Prompt, ...]
+    """Those of the open runs, in any status."""
+    journal: tuple[JournalRow, ...]
+    """Of the open runs, by seq."""
+    messages: tuple[Message, ...]
+    """The assistant's, of the open runs, by ordinal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message as its wire JSON, with what paging and merging need."""
+
+    id: MessageId
+    ordinal: int
+    seq: int
+    json: EncodedJson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredChanges:
+    """What of one conversation is stored above a seq."""
+
+    messages: tuple[StoredMessage, ...]
+    """By ordinal."""
+    runs: tuple[Run, ...]
+    prompts: tuple[Prompt, ...]
+    has_more: bool
+    """There were more messages than the limit; these are the newest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[Item]):
+    """One page of a list, and the cursor of the next one (opaque; None at the end)."""
+
+    items: tuple[Item, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationFilter:
+    """What to list; None: any. Deleted ones are only listed when asked for by status."""
+
+    project_id: ProjectId | None = None
+    status: ConversationStatus | None = None
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchHit:
+    """A message or title that holds all words. In `snippet`, matches stand between U+E000 and U+E001."""
+
+    conversation_id: ConversationId
+    project_id: ProjectId | None
+    title: str
+    message_id: MessageId | None
+    """None: the title matched."""
+    role: str | None
+    snippet: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCounts:
+    """For /api/stats, /health and metrics."""
+
+    messages: Mapping[str, int]
+    runs: Mapping[str, int]
+    prompts: Mapping[str, int]
+    conversations: Mapping[str, int]
+
+
+class Store(Protocol):
+    """Where everything is kept. Verbs of the domain; rules live in services.
+
+    1. What a verb has written when it returns survives `kill -9` and loss of power.
+    2. A driver's error is raised as StoreUnavailable (nothing of the call was stored, or see 4) or LeaseLost.
+    3. A cancelled caller's write may still happen.
+    4. Every read is limited and uses an index.
+    5. Verbs may be called concurrently; `commit` calls take effect in the order of their calls.
+    """
+
+    async def open(self) -> None:
+        """Connect, check that the migrations are applied, prepare. Raises ConfigError with the cure where not."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued and let go. Idempotent."""
+        ...
+
+    async def acquire_lease(self, holder: str) -> bool:
+        """Try to become the one serving process of this database; whether it worked. Never waits for the holder."""
+        ...
+
+    async def renew_lease(self) -> None:
+        """Keep it; to be called every 5 s. Raises LeaseLost when somebody else has it."""
+        ...
+
+    async def epoch(self) -> str:
+        """The name of this database's history: changed by a restore only."""
+        ...
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        """Store each change, all of it or nothing, and say for each what happened, in order.
+
+        1. One call is one durable write, however many changes (group commit).
+        2. A change whose outcome is not Committed has left nothing, and sinks no other.
+        3. A store without transactions writes `new_run` first (it carries its whole user message), otherwise
+           messages and prompts first and then run, journal row and conversation, so that after a crash in
+           between the same frames come again and the same ids are written again; `repair` mends a send.
+        4. The same journal (conversation, seq) twice means that another process writes here: LeaseLost.
+        """
+        ...
+
+    async def repair(self) -> int:
+        """After a crash, before anyone is served: finish what `commit` left half done; how many were mended."""
+        ...
+
+    async def open_conversations(self) -> Sequence[ConversationId]:
+        """Those with a run that has no final state: what recovery must load."""
+        ...
+
+    async def load_lane(self, conversation_id: ConversationId) -> LaneState | None:
+        """See LaneState; None where there is no such conversation."""
+        ...
+
+    async def changes_after(self, conversation_id: ConversationId, after: int, limit: int) -> StoredChanges:
+        """Messages, runs and prompts with a seq above `after`: at most `limit` of each, the newest.
+
+        `after` 0: the newest `limit` messages, the open runs and the pending prompts.
+        """
+        ...
+
+    async def history(
+        self,
+        conversation_id: ConversationId,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[StoredMessage]:
+        """Messages with an ordinal below `before` (the newest of them) or above `after` (the oldest), by ordinal."""
+        ...
+
+    async def message(self, message_id: MessageId) -> Message | None: ...
+
+    async def run(self, request_id: RequestId) -> Run | None: ...
+
+    async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
+        """Runs with these statuses, oldest first."""
+        ...
+
+    async def prompt(self, prompt_id: PromptId) -> Prompt | None: ...
+
+    async def prompts(
+        self,
+        status: PromptStatus | None = None,
+        conversation_id: ConversationId | None = None,
+        limit: int = 1000,
+    ) -> Sequence[Prompt]:
+        """Newest first."""
+        ...
+
+    async def conversation(self, conversation_id: ConversationId) -> Conversation | None: ...
+
+    async def conversations(
+        self, where: ConversationFilter, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        """Most recently updated first. Raises InvalidRequest for a cursor that is not ours."""
+        ...
+
+    async def purge_conversation(self, conversation_id: ConversationId) -> None:
+        """Remove for good; of each run stays requestId, owner, digest and answer. Idempotent."""
+        ...
+
+    async def put_project(self, project: Project) -> None:
+        """Insert or replace."""
+        ...
+
+    async def project(self, project_id: ProjectId) -> Project | None: ...
+
+    async def projects(self, limit: int = 1000) -> Sequence[Project]:
+        """Newest first."""
+        ...
+
+    async def delete_project(self, project_id: ProjectId) -> bool:
+        """Whether there was one. Its conversations stay and lose their projectId when next stored."""
+        ...
+
+    async def put_attachment(self, attachment: Attachment, content: bytes) -> None: ...
+
+    async def attachment(self, attachment_id: AttachmentId) -> Attachment | None: ...
+
+    async def attachment_content(self, attachment_id: AttachmentId) -> bytes | None: ...
+
+    async def search(
+        self, words: str, *, project_id: ProjectId | None = None, cursor: str | None = None, limit: int = 20
+    ) -> Page[SearchHit]:
+        """Messages and titles that hold all words, newest first; deleted conversations are left out."""
+        ...
+
+    async def counts(self) -> StoreCounts: ...
+
+    async def probe(self) -> tuple[float, float]:
+        """One durable write and one read of a scratch row: milliseconds each."""
+        ...
+
+
+# --- publishing ------------------------------------------------------------------------------------------------
+
+
+class Publisher(Protocol):
+    """Tells browsers.
+
+    1. Never waits: a receiver that is too slow is told to resync, the caller goes on.
+    2. Events of one conversation reach each of its watchers in the order of the calls.
+    3. Called only with what is on disk.
+    """
+
+    def publish(self, events: Sequence[Event]) -> None: ...
+
+
+# --- bridges ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeChoice:
+    """Where a run can go. `reason` is set where it cannot go now, and says why."""
+
+    bridge_id: BridgeId | None
+    agent: str | None
+    reason: str | None = None
+
+
+class BridgeLink(Protocol):
+    """What services ask of the bridges that are connected.
+
+    1. `send` never waits and never raises: a frame for a bridge that is gone is dropped, because the next
+       welcome says anew what should be.
+    """
+
+    def choose(self, *, agent: str | None, bridge_id: BridgeId | None, working_directory: str | None) -> BridgeChoice:
+        """The asked bridge, or the least loaded that has the agent (None: its default) and is not full."""
+        ...
+
+    def is_connected(self, bridge_id: BridgeId) -> bool: ...
+
+    def send(self, bridge_id: BridgeId, frame: ServerFrame) -> None: ...
+
+    def acknowledge(self, bridge_id: BridgeId, acks: Mapping[RequestId, int]) -> None:
+        """Tell that frames are on disk; the run's dispatched load ends with `release`."""
+        ...
+
+    def release(self, bridge_id: BridgeId, request_id: RequestId) -> None:
+        """The run has ended: it counts no longer as this bridge's load."""
+        ...
+
+    def presence(self) -> tuple[BridgePresence, ...]: ...
+
+    async def call(self, bridge_id: BridgeId, method: str, params: Json, timeout_s: float) -> Json:
+        """Ask a bridge (`rpc`). Raises NoBridge, AgentFailed (its error), Unavailable (timeout)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a bridge that said hello should be doing, as far as the store knows."""
+
+    acks: Mapping[RequestId, int]
+    """For every run it named and every run of its that is open: the greatest bridge seq on disk."""
+    frames: tuple[ServerFrame, ...]
+    """To send after the welcome: execute, abort, answers, modes."""
+
+
+class RunIntake(Protocol):
+    """What the hub tells the services.
+
+    1. `receive` never waits. It keeps the frames of one run in order; each is acknowledged through
+       BridgeLink.acknowledge once it is on disk, or at once when it is dropped (ended or unknown run, duplicate).
+    """
+
+    async def greet(self, bridge_id: BridgeId, *, known: Mapping[RequestId, tuple[int, tuple[str, ...]]]) -> Expected:
+        """A bridge said hello and knows these runs (last seq, open prompts). Ends with bridge_lost what is lost."""
+        ...
+
+    def last_seq(self, request_id: RequestId) -> int | None:
+        """The last frame number taken in for an open run (stored or about to be); None: ended or unknown."""
+        ...
+
+    def receive(self, bridge_id: BridgeId, frame: RunFrame) -> None: ...
+
+    async def arrived(self, bridge_id: BridgeId) -> None:
+        """The bridge has its welcome and the frames that go with it: queued runs may go to it."""
+        ...
+
+    async def settle(self, bridge_id: BridgeId) -> None:
+        """Return when all frames received from it so far are stored or dropped."""
+        ...
+
+    async def departed(self, bridge_id: BridgeId) -> None:
+        """Its link is gone."""
+        ...
+
+
+# --- agents ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptAnswer:
+    """What a person (or a rule) answered. `selected_option` is one of the prompt's option ids."""
+
+    selected_option: str
+    message: str | None = None
+    input: Json = None
+    answers: Json = None
+
+
+class Turn(Protocol):
+    """What an agent may do while it works on one run.
+
+    1. `emit` never waits: what is said is gathered and sent in order, in as few frames as the link allows.
+    2. `ask` returns the answer once; cancelling the call takes the question back.
+    """
+
+    def emit(self, *events: StreamEvent) -> None: ...
+
+    async def ask(self, prompt: PromptAsked) -> PromptAnswer: ...
+
+    async def read_attachment(self, attachment: Attachment) -> bytes: ...
+
+
+class Agent(Protocol):
+    """A kind of back end, found by the entry point group `baton.agents` (a callable that makes one).
+
+    1. `run` returns when the turn is over, or raises AgentFailed with one of the codes of docs/protocol.md.
+    2. Abort is cancellation: `run` ends its own work within 8 s, keeps the session usable, and lets
+       CancelledError pass.
+    3. Turns of one session never overlap; turns of different sessions may.
+    """
+
+    id: str
+    title: str
+
+    async def offer(self) -> AgentOffer:
+        """Whether it can work here and now, and the reason and the cure where not. At most 10 s."""
+        ...
+
+    async def run(self, task: Execute, turn: Turn) -> RunResult: ...
+
+    async def commands(self, working_directory: str | None) -> Json:
+        """`{"commands": [...], "models": [...]}` as far as it knows them."""
+        ...
+
+    async def close(self) -> None:
+        """End every child process. Idempotent, at most 5 s."""
+        ...
