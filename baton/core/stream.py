@@ -21,6 +21,8 @@ class MessageStarted:
     parent_tool_use_id: str | None = None
     claude_message_id: str | None = None
     """In the journal and for browsers only: the bridge's own id of the message."""
+    ordinal: int | None = None
+    """In the journal and for browsers only: the message's place in the history."""
 
 
 @dataclass(frozen=True, slots=True)

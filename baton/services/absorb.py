@@ -1,0 +1,309 @@
+"""What each frame of a bridge does to its run: drafts the documents, journal events and tellings. No I/O.
+
+Deltas become journal events and one `Streamed` per batch; a finished message is stored whole and told whole.
+The caller (`intake`) holds the lane, commits and acknowledges.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from baton.core import lifecycle, stream
+from baton.core.events import MessageChanged, PromptOpened, PromptResolved, Streamed
+from baton.core.frames import (
+    Aborted,
+    Complete,
+    Failed,
+    PermissionApplied,
+    PermissionCancel,
+    PermissionRequest,
+    PromptAsked,
+    RunFrame,
+    Started,
+    Stream,
+)
+from baton.core.ids import MessageId, PromptId, new_object_id
+from baton.core.models import (
+    Prompt,
+    PromptOption,
+    PromptStatus,
+    PromptType,
+    RunStatus,
+)
+from baton.core.ports import JournalRow
+from baton.core.stream import StreamEvent
+from baton.core.transcript import LiveMessage, Taken
+from baton.services.endings import change_session, end_run, store_live_message
+from baton.services.lanes import Draft, LiveRun
+
+_TOOL_OPTIONS: Final = (
+    PromptOption(id="allow_once", label="Allow once", kind="allow", style="primary"),
+    PromptOption(id="allow_session", label="Allow for this conversation", kind="allow"),
+    PromptOption(id="allow_always", label="Always allow", kind="allow"),
+    PromptOption(id="deny", label="Deny", kind="deny", style="danger"),
+    PromptOption(id="deny_stop", label="Deny and stop", kind="deny", style="danger"),
+)
+_PLAN_OPTIONS: Final = (
+    PromptOption(id="accept_edits", label="Accept, and allow edits", kind="allow", style="primary"),
+    PromptOption(id="accept_default", label="Accept, and ask before each edit", kind="allow"),
+    PromptOption(id="edit", label="Edit the plan", kind="edit"),
+    PromptOption(id="reject", label="Reject", kind="deny", style="danger"),
+)
+_QUESTION_OPTIONS: Final = (
+    PromptOption(id="answer", label="Answer", kind="allow", style="primary"),
+    PromptOption(id="deny", label="Do not answer", kind="deny"),
+)
+DEFAULT_OPTIONS: Final = {
+    PromptType.TOOL_PERMISSION: _TOOL_OPTIONS,
+    PromptType.PLAN_REVIEW: _PLAN_OPTIONS,
+    PromptType.QUESTION: _QUESTION_OPTIONS,
+}
+"""What a prompt offers where the bridge names no options."""
+
+
+class Absorber:
+    """Feeds the waiting frames of one run into one draft."""
+
+    def __init__(self, draft: Draft, live: LiveRun) -> None:
+        self._draft = draft
+        self._live = live
+        self._shown: list[StreamEvent] = []
+        self._touched: list[LiveMessage] = []
+        self._journalled: list[StreamEvent] = []
+        self._needs_run = False
+        self.ended: RunStatus | None = None
+
+    def absorb(self, frames: Sequence[RunFrame]) -> None:
+        """Draft everything that these frames say; what comes after a final one is dropped."""
+        for frame in frames:
+            self._live.run = replace(self._live.run, bridge_seq=frame.seq)
+            _ABSORB[type(frame)](self, frame)
+            if self.ended is not None:
+                return
+        self._live.run = replace(self._live.run, last_event_at=self._draft.now)
+        self._close_envelope()
+        self._write_journal()
+
+    # --- frames ------------------------------------------------------------------------------------------------
+
+    def started(self, frame: Started) -> None:
+        """The agent took the run up."""
+        self._run_on()
+        change_session(self._draft, self._live, frame.session_id)
+
+    def stream(self, frame: Stream) -> None:
+        """Events, in order."""
+        self._run_on()
+        now = self._draft.now
+        for event in frame.events:
+            self._take(self._live.transcript.take(event, now), event)
+
+    def asked(self, frame: PermissionRequest) -> None:
+        """A question: stored and told; the same one again (after a crash in between) is the same prompt."""
+        if any(
+            prompt.bridge_prompt_id == frame.prompt.prompt_id and prompt.request_id == frame.request_id
+            for prompt in self._draft.memory.prompts.values()
+        ):
+            return
+        self._close_envelope()
+        prompt = new_prompt(self._draft, self._live, frame.prompt)
+        self._draft.store_prompt(prompt, None)
+        self._draft.tell(PromptOpened(prompt), prompt.seq)
+        self._needs_run = True
+        self._move(RunStatus.AWAITING_INPUT)
+
+    def applied(self, frame: PermissionApplied) -> None:
+        """The agent has the answer."""
+        prompt = self._find_prompt(frame.prompt_id)
+        if prompt is None or prompt.delivered_at is not None:
+            return
+        self._close_envelope()
+        seq = self._draft.next_seq()
+        delivered = replace(lifecycle.deliver_prompt(prompt, self._draft.now), seq=seq)
+        self._draft.store_prompt(delivered, prompt.status)
+        self._needs_run = True
+        told = PromptOpened(delivered) if prompt.status is PromptStatus.PENDING else PromptResolved(delivered)
+        self._draft.tell(told, seq)
+
+    def cancelled(self, frame: PermissionCancel) -> None:
+        """The agent asks no longer."""
+        prompt = self._find_prompt(frame.prompt_id)
+        if prompt is None or prompt.status is not PromptStatus.PENDING:
+            return
+        self._close_envelope()
+        seq = self._draft.next_seq()
+        ended = lifecycle.end_prompt(prompt, PromptStatus.CANCELLED, handler="cleanup", at=self._draft.now)
+        self._draft.store_prompt(replace(ended, seq=seq), prompt.status)
+        self._draft.tell(PromptResolved(self._draft.memory.prompts[prompt.id]), seq)
+        self._needs_run = True
+        if not self._draft.memory.pending_prompts(frame.request_id):
+            self._move(RunStatus.RUNNING)
+
+    def completed(self, frame: Complete) -> None:
+        """Final: done."""
+        self._end(RunStatus.COMPLETED, frame)
+
+    def failed(self, frame: Failed) -> None:
+        """Final: failed; if an abort was asked, that is what ended it."""
+        aborted = self._live.run.abort_requested_at is not None and frame.error.code == "agent_failed"
+        self._end(RunStatus.ABORTED if aborted else RunStatus.FAILED, frame)
+
+    def aborted(self, frame: Aborted) -> None:
+        """Final: ended on request."""
+        self._end(RunStatus.ABORTED, frame)
+
+    # --- stream events -----------------------------------------------------------------------------------------
+
+    def _take(self, taken: Taken, event: StreamEvent) -> None:
+        if taken.message is None:
+            self._take_run_event(event, taken)
+            return
+        message = taken.message
+        if message.id not in self._live.run.message_ids:
+            self._live.run = replace(self._live.run, message_ids=(*self._live.run.message_ids, MessageId(message.id)))
+        self._shown.extend(taken.shown)
+        self._journalled.extend(taken.journalled)
+        self._touched.append(message)
+        if taken.replaces or taken.finishes:
+            self._close_envelope()
+            self._show_whole(message, taken)
+
+    def _take_run_event(self, event: StreamEvent, taken: Taken) -> None:
+        if isinstance(event, stream.SessionUpdated):
+            self._close_envelope()
+            change_session(self._draft, self._live, event.session_id)
+            self._needs_run = True
+            return
+        if isinstance(event, stream.UsageUpdated):
+            self._live.run = replace(self._live.run, usage=event.usage)
+        self._shown.extend(taken.shown)
+        self._journalled.extend(taken.journalled)
+
+    def _show_whole(self, message: LiveMessage, taken: Taken) -> None:
+        if taken.replaces:
+            message.seq = self._draft.next_seq()
+        if taken.finishes:
+            stored = store_live_message(self._draft, self._live, message)
+            self._needs_run = True
+            if not message.has_running_tools():
+                self._live.transcript.close(message)
+        else:
+            stored = self._live.transcript.message(message, session_id=self._live.session_id, at=self._draft.now)
+        if taken.replaces:
+            self._draft.tell(MessageChanged(stored), message.seq)
+
+    def _close_envelope(self) -> None:
+        """Give what was said so far its place in the order."""
+        if not self._shown:
+            return
+        seq = self._draft.next_seq()
+        message_id: str | None = None
+        for message in self._touched:
+            message.seq = seq
+        if self._touched:
+            message_id = self._touched[0].id
+        payload = Streamed(self._live.run.request_id, MessageId(message_id) if message_id else None, tuple(self._shown))
+        self._draft.tell(payload, seq)
+        self._shown.clear()
+        self._touched.clear()
+
+    def _write_journal(self) -> None:
+        """Journal what no document of this draft contains; drop the rows that documents contain."""
+        draft, run = self._draft, self._live.run
+        events = tuple(
+            event for event in self._journalled if not draft.stores_message(getattr(event, "message_id", ""))
+        )
+        if events:
+            draft.journal = JournalRow(
+                conversation_id=run.conversation_id,
+                request_id=run.request_id,
+                seq=draft.memory.conversation.seq,
+                bridge_seq=run.bridge_seq,
+                events=events,
+                at=draft.now,
+            )
+            named = {getattr(event, "message_id", None) for event in events}
+            for message in self._live.transcript.live():
+                if message.id in named and message.first_row is None:
+                    message.first_row = run.bridge_seq
+        if self._needs_run or not events or not draft.is_bare:
+            draft.store_run(self._live.run, {self._live.run.status})
+        if not draft.is_bare:
+            open_rows = [m.first_row for m in self._live.transcript.live() if m.first_row is not None]
+            draft.trim_journal(run.request_id, min([*open_rows, run.bridge_seq]) - 1)
+
+    # --- run and prompts ---------------------------------------------------------------------------------------
+
+    def _run_on(self) -> None:
+        """The first sign of life makes a dispatched run a running one."""
+        if self._live.run.status is RunStatus.DISPATCHED:
+            self._close_envelope()
+            self._needs_run = True
+            self._move(RunStatus.RUNNING)
+
+    def _move(self, to: RunStatus) -> None:
+        if self._live.run.status is not to:
+            self._draft.move_run(self._live, lifecycle.move_run(self._live.run, to, self._draft.now))
+
+    def _end(self, to: RunStatus, frame: Complete | Failed | Aborted) -> None:
+        self._close_envelope()
+        self.ended = to
+        end_run(
+            self._draft,
+            self._live,
+            to,
+            error=frame.error if isinstance(frame, Failed) and to is RunStatus.FAILED else None,
+            result=frame.result if isinstance(frame, Complete) else None,
+        )
+
+    def _find_prompt(self, bridge_prompt_id: str) -> Prompt | None:
+        return next(
+            (
+                prompt
+                for prompt in self._draft.memory.prompts.values()
+                if prompt.bridge_prompt_id == bridge_prompt_id and prompt.request_id == self._live.run.request_id
+            ),
+            None,
+        )
+
+
+_ABSORB: Final[dict[type, Callable[..., None]]] = {
+    Started: Absorber.started,
+    Stream: Absorber.stream,
+    PermissionRequest: Absorber.asked,
+    PermissionApplied: Absorber.applied,
+    PermissionCancel: Absorber.cancelled,
+    Complete: Absorber.completed,
+    Failed: Absorber.failed,
+    Aborted: Absorber.aborted,
+}
+
+
+def new_prompt(draft: Draft, live: LiveRun, asked: PromptAsked) -> Prompt:
+    """The document of a question; it waits without a deadline until somebody answers or its run ends."""
+    return Prompt(
+        id=PromptId(new_object_id()),
+        conversation_id=live.run.conversation_id,
+        project_id=draft.memory.conversation.project_id,
+        request_id=live.run.request_id,
+        seq=draft.next_seq(),
+        session_id=live.session_id,
+        type=asked.type,
+        title=asked.title,
+        message=asked.message,
+        tool_name=asked.tool_name,
+        tool_use_id=asked.tool_use_id,
+        risk_level=_risk(asked),
+        input=asked.input,
+        options=asked.options or DEFAULT_OPTIONS[asked.type],
+        questions=asked.questions,
+        created_at=draft.now,
+        bridge_prompt_id=asked.prompt_id,
+    )
+
+
+def _risk(asked: PromptAsked) -> str:
+    """As the bridge says, if it says it in our words; a question or a plan runs nothing; unknown is never LOW."""
+    if asked.risk and asked.risk.upper() in ("CRITICAL", "HIGH", "MEDIUM", "LOW"):
+        return asked.risk.upper()
+    return "HIGH" if asked.type is PromptType.TOOL_PERMISSION else "LOW"

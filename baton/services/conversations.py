@@ -1,0 +1,293 @@
+"""Making, listing, changing and deleting conversations."""
+
+import logging
+from dataclasses import replace
+from typing import Final
+
+from baton.core.commands import (
+    UNSET,
+    CreateConversation,
+    ForkConversation,
+    Identity,
+    PatchConversation,
+)
+from baton.core.errors import Conflict, Draining, InvalidRequest, NotFound
+from baton.core.events import (
+    ConversationCreated,
+    ConversationDeleted,
+    ConversationUpdated,
+    ModeChanged,
+    SessionChanged,
+)
+from baton.core.frames import SetMode
+from baton.core.ids import ConversationId, MessageId, ProjectId, derived_object_id, new_object_id
+from baton.core.models import (
+    Conversation,
+    ConversationStatus,
+    Message,
+    MessageStatus,
+    PermissionMode,
+)
+from baton.core.ports import BridgeLink, ConversationFilter, Page, Store
+from baton.services.dispatch import Dispatcher
+from baton.services.lanes import Draft, Lanes, Memory, RequestKnown
+from baton.services.making import new_conversation
+from baton.services.runs import end_all
+
+logger = logging.getLogger(__name__)
+
+_COPY_BATCH: Final = 200
+_LIST_LIMIT: Final = 1000
+
+
+class Conversations:
+    """See the module."""
+
+    def __init__(self, *, store: Store, lanes: Lanes, link: BridgeLink, dispatcher: Dispatcher) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._link = link
+        self._dispatcher = dispatcher
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    async def get(self, who: Identity, conversation_id: ConversationId) -> Conversation:
+        """The conversation, deleted ones too. Raises NotFound."""
+        conversation = await self._store.conversation(conversation_id)
+        if conversation is None:
+            raise NotFound("There is no such conversation")
+        memory = self._lanes.peek(conversation_id)
+        # A streaming conversation's seq moves with its journal, not with its document.
+        return replace(conversation, seq=max(conversation.seq, memory.conversation.seq if memory else 0))
+
+    async def page(
+        self, who: Identity, where: ConversationFilter, *, cursor: str | None, limit: int
+    ) -> Page[Conversation]:
+        """Most recently updated first. Raises InvalidRequest for a cursor that is not ours."""
+        return await self._store.conversations(where, cursor=cursor, limit=limit)
+
+    async def exists(self, who: Identity, conversation_id: ConversationId) -> bool:
+        """Whether it can be joined."""
+        conversation = await self._store.conversation(conversation_id)
+        return conversation is not None and conversation.status is not ConversationStatus.DELETED
+
+    async def seen(self, who: Identity, conversation_id: ConversationId, seq: int) -> None:
+        """Note that somebody has read up to here. Raises NotFound, InvalidRequest for a seq that is not there yet."""
+        conversation = await self.get(who, conversation_id)
+        if seq > conversation.seq:
+            raise InvalidRequest(
+                "That seq has not been reached", fields={"seq": [f"Must be at most {conversation.seq}."]}
+            )
+
+    # --- making ------------------------------------------------------------------------------------------------
+
+    async def create(self, who: Identity, command: CreateConversation) -> Conversation:
+        """An empty conversation; the same requestId again gives the same one. Raises NotFound for the project."""
+        if self._dispatcher.is_draining:
+            raise Draining("The server is restarting; try again in a moment")
+        await self._check_project(command.project_id)
+        conversation_id = ConversationId(
+            derived_object_id("create", who.user_id, command.request_id) if command.request_id else new_object_id()
+        )
+        conversation = new_conversation(who, command, conversation_id, self._lanes.now())
+        try:
+            return await self._make(conversation)
+        except RequestKnown:
+            stored = await self.get(who, conversation_id)
+            if not _is_same_creation(stored, conversation):
+                raise Conflict("This requestId made another conversation; use a new one") from None
+            return stored
+
+    async def fork(self, who: Identity, command: ForkConversation) -> Conversation:
+        """A copy up to and with a message; its first run forks the agent's session. Raises NotFound."""
+        source = await self.get(who, command.conversation_id)
+        last_ordinal = await self._ordinal_of(command)
+        conversation = replace(
+            new_conversation(who, CreateConversation(), ConversationId(new_object_id()), self._lanes.now()),
+            project_id=source.project_id,
+            title=f"{source.title} (fork)" if source.title else "",
+            agent=source.agent,
+            model=source.model,
+            permission_mode=source.permission_mode,
+            bridge_id=source.bridge_id,
+            working_directory=source.working_directory,
+            claude_session_id=source.claude_session_id,
+            fork_session=source.claude_session_id is not None,
+        )
+        await self._make(conversation)
+        await self._copy_messages(source.id, conversation.id, last_ordinal)
+        return await self.get(who, conversation.id)
+
+    async def _make(self, conversation: Conversation) -> Conversation:
+        async with self._lanes.new(conversation) as memory:
+            draft = self._lanes.draft(memory)
+            draft.is_new = True
+            draft.store_conversation()
+            draft.tell_all(ConversationCreated(conversation))
+            await self._lanes.commit(draft)
+            return memory.conversation
+
+    async def _ordinal_of(self, command: ForkConversation) -> int | None:
+        if command.at_message_id is None:
+            return None
+        message = await self._store.message(command.at_message_id)
+        if message is None or message.conversation_id != command.conversation_id:
+            raise NotFound("There is no such message in this conversation")
+        return message.ordinal
+
+    async def _copy_messages(self, source: ConversationId, target: ConversationId, last_ordinal: int | None) -> None:
+        after = 0
+        while True:
+            page = await self._store.history(source, after=after, limit=_COPY_BATCH)
+            wanted = [stored for stored in page if last_ordinal is None or stored.ordinal <= last_ordinal]
+            originals = [await self._store.message(stored.id) for stored in wanted]
+            async with self._lanes.turn(target) as memory:
+                draft = self._lanes.draft(memory)
+                for original in originals:
+                    if original is not None and original.status is not MessageStatus.SENDING:
+                        draft.store_message(_copy_of(original, draft))
+                draft.store_conversation()
+                await self._lanes.commit(draft)
+            if len(wanted) < _COPY_BATCH:
+                return
+            after = wanted[-1].ordinal
+
+    # --- changing ----------------------------------------------------------------------------------------------
+
+    async def patch(self, who: Identity, conversation_id: ConversationId, command: PatchConversation) -> Conversation:
+        """Change properties. Raises NotFound (also for the project)."""
+        changes = {
+            name: value
+            for name in ("title", "project_id", "agent", "model", "working_directory", "bridge_id")
+            if (value := getattr(command, name)) is not UNSET
+        }
+        await self._check_project(changes.get("project_id"))
+        async with self._lanes.turn(conversation_id) as memory:
+            _check_not_deleted(memory)
+            return await self._store_changed(memory, replace(memory.conversation, **changes))
+
+    async def archive(self, who: Identity, conversation_id: ConversationId) -> Conversation:
+        """Out of the list, still there. Raises NotFound."""
+        async with self._lanes.turn(conversation_id) as memory:
+            _check_not_deleted(memory)
+            return await self._store_changed(memory, replace(memory.conversation, status=ConversationStatus.ARCHIVED))
+
+    async def restore(self, who: Identity, conversation_id: ConversationId) -> Conversation:
+        """Back from the archive or the bin. Raises NotFound once it is gone for good."""
+        async with self._lanes.turn(conversation_id) as memory:
+            return await self._store_changed(
+                memory, replace(memory.conversation, status=ConversationStatus.ACTIVE, deleted_at=None)
+            )
+
+    async def delete(self, who: Identity, conversation_id: ConversationId) -> Conversation:
+        """Into the bin, from which it can be restored for 30 days; its open runs end as aborted. Raises NotFound."""
+        async with self._lanes.turn(conversation_id) as memory:
+            if memory.conversation.status is ConversationStatus.DELETED:
+                return memory.conversation
+            await end_all(self._lanes, memory)
+            draft = self._lanes.draft(memory)
+            draft.store_conversation(
+                replace(memory.conversation, status=ConversationStatus.DELETED, deleted_at=draft.now)
+            )
+            draft.tell_all(ConversationDeleted(conversation_id, memory.conversation.project_id))
+            await self._lanes.commit(draft)
+            logger.info(
+                "conversation deleted", extra={"action": "conversation.deleted", "conversationId": conversation_id}
+            )
+            return memory.conversation
+
+    # --- session and mode --------------------------------------------------------------------------------------
+
+    async def set_session(self, who: Identity, conversation_id: ConversationId, session_id: str | None) -> Conversation:
+        """The session the next run resumes; None: it starts a new one, the history stays. Raises NotFound."""
+        async with self._lanes.turn(conversation_id) as memory:
+            _check_not_deleted(memory)
+            if memory.conversation.claude_session_id == session_id:
+                return memory.conversation
+            draft = self._lanes.draft(memory)
+            draft.store_conversation(replace(memory.conversation, claude_session_id=session_id, fork_session=False))
+            draft.tell(SessionChanged(session_id))
+            await self._lanes.commit(draft)
+            return memory.conversation
+
+    async def clear_sessions(self, who: Identity) -> int:
+        """Every conversation's next run starts a new session; how many had one."""
+        cleared = 0
+        for status in (ConversationStatus.ACTIVE, ConversationStatus.ARCHIVED):
+            cursor: str | None = None
+            while True:
+                page = await self._store.conversations(ConversationFilter(status=status), cursor=cursor, limit=200)
+                for conversation in page.items:
+                    if conversation.claude_session_id is not None:
+                        await self.set_session(who, conversation.id, None)
+                        cleared += 1
+                cursor = page.next
+                if cursor is None:
+                    break
+        return cleared
+
+    async def mode(self, who: Identity, conversation_id: ConversationId) -> PermissionMode:
+        """Raises NotFound."""
+        return (await self.get(who, conversation_id)).permission_mode
+
+    async def set_mode(self, who: Identity, conversation_id: ConversationId, mode: PermissionMode) -> PermissionMode:
+        """Store it, tell the room and the running agent. Raises NotFound."""
+        async with self._lanes.turn(conversation_id) as memory:
+            _check_not_deleted(memory)
+            if memory.conversation.permission_mode is mode:
+                return mode
+            self._check_bypass(memory, mode)
+            draft = self._lanes.draft(memory)
+            draft.store_conversation(replace(memory.conversation, permission_mode=mode))
+            draft.tell(ModeChanged(mode, who.user_id))
+            active = memory.active()
+            if active is not None and active.run.bridge_id is not None:
+                draft.send(active.run.bridge_id, SetMode(request_id=active.run.request_id, mode=mode))
+            await self._lanes.commit(draft)
+            return mode
+
+    def _check_bypass(self, memory: Memory, mode: PermissionMode) -> None:
+        if mode is not PermissionMode.BYPASS:
+            return
+        own = memory.conversation.bridge_id
+        if not any(bridge.allow_bypass for bridge in self._link.presence() if own in (None, bridge.id)):
+            raise Conflict("The bridge does not allow bypassPermissions; start it with bypass allowed to use this mode")
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    async def _store_changed(self, memory: Memory, changed: Conversation) -> Conversation:
+        if changed == memory.conversation:
+            return changed
+        draft = self._lanes.draft(memory)
+        draft.store_conversation(replace(changed, updated_at=draft.now))
+        draft.tell_all(ConversationUpdated(memory.conversation))
+        self._dispatcher.advance(draft)
+        await self._lanes.commit(draft)
+        return memory.conversation
+
+    async def _check_project(self, project_id: ProjectId | None) -> None:
+        if project_id is not None and await self._store.project(project_id) is None:
+            raise NotFound("There is no such project")
+
+
+def _check_not_deleted(memory: Memory) -> None:
+    if memory.conversation.status is ConversationStatus.DELETED:
+        raise NotFound("The conversation is deleted; restore it to go on")
+
+
+def _is_same_creation(stored: Conversation, asked: Conversation) -> bool:
+    """Whether the same creation was asked: what may have changed since does not count."""
+    return (stored.project_id, stored.user_id) == (asked.project_id, asked.user_id)
+
+
+def _copy_of(original: Message, draft: Draft) -> Message:
+    return replace(
+        original,
+        id=MessageId(new_object_id()),
+        conversation_id=draft.memory.conversation.id,
+        request_id=None,
+        ordinal=draft.next_ordinal(),
+        seq=draft.next_seq(),
+        covers_bridge_seq=0,
+        updated_at=draft.now,
+    )

@@ -1,0 +1,154 @@
+"""Sends the next run of a conversation to a bridge, or says why it waits.
+
+The decision is drafted together with what made it possible (a send, the end of the run before, a bridge that
+arrived), so that the run is on disk as dispatched before a bridge hears of it.
+"""
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from baton.core import lifecycle
+from baton.core.errors import NotFound, StoreUnavailable
+from baton.core.events import MessageChanged
+from baton.core.frames import Execute
+from baton.core.ids import ConversationId
+from baton.core.limits import Limits
+from baton.core.models import Conversation, MessageStatus, Run, RunStatus
+from baton.core.ports import BridgeChoice, BridgeLink, Clock
+from baton.services.lanes import Draft, Lanes, LiveRun, Memory
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Decides when and where queued runs go out."""
+
+    def __init__(self, lanes: Lanes, link: BridgeLink, clock: Clock, limits: Limits) -> None:
+        self._lanes = lanes
+        self._link = link
+        self._clock = clock
+        self._limits = limits
+        self._room = asyncio.Event()
+        self.is_draining = False
+        lanes.capacity_freed = self._room.set
+
+    async def run(self) -> None:
+        """Whenever a bridge has room again, give it to those that wait. For ever; ends by cancellation."""
+        while True:
+            await self._room.wait()
+            self._room.clear()
+            try:
+                await self.advance_all()
+            except StoreUnavailable as error:
+                logger.warning(
+                    "store is away, runs wait", extra={"action": "store.unavailable", "reason": error.message}
+                )
+                await self._clock.sleep(1.0)
+                self._room.set()
+
+    def advance(self, draft: Draft) -> None:
+        """Draft the dispatch of the head of the queue, if the conversation's place at an agent is free."""
+        memory = draft.memory
+        queued = memory.queued()
+        if memory.active() is not None or not queued or memory.conversation.queue_paused:
+            return
+        head = queued[0]
+        choice = self.choose(memory.conversation, head.run)
+        if self.is_draining or choice.bridge_id is None or choice.reason is not None:
+            self._wait(draft, head, choice.reason or "The server is restarting")
+            return
+        self._dispatch(draft, head, choice)
+
+    def choose(self, conversation: Conversation, run: Run) -> BridgeChoice:
+        """Where the run would go now: what was asked, else the conversation's own bridge and agent."""
+        return self._link.choose(
+            agent=run.request.agent or conversation.agent,
+            bridge_id=run.request.bridge_id or conversation.bridge_id,
+            working_directory=run.request.working_directory or conversation.working_directory,
+        )
+
+    async def advance_all(self) -> None:
+        """Give every waiting conversation its chance, the longest waiting first."""
+        for conversation_id in self._waiting():
+            try:
+                await self.advance_one(conversation_id)
+            except NotFound:
+                continue
+
+    async def advance_one(self, conversation_id: ConversationId) -> None:
+        """Send out what can go in one conversation."""
+        async with self._lanes.turn(conversation_id) as memory:
+            queued = memory.queued()
+            if not queued or memory.active() is not None or memory.conversation.queue_paused:
+                return
+            if self.choose(memory.conversation, queued[0].run).reason and queued[0].run.deadline_at is not None:
+                return
+            draft = self._lanes.draft(memory)
+            self.advance(draft)
+            await self._lanes.commit(draft)
+
+    def _waiting(self) -> list[ConversationId]:
+        heads: list[tuple[datetime, ConversationId]] = []
+        for conversation_id in self._lanes.conversations_with_open_runs():
+            memory = self._lanes.peek(conversation_id)
+            if memory is not None and memory.active() is None and memory.queued():
+                heads.append((memory.queued()[0].run.queued_at, conversation_id))
+        return [conversation_id for _, conversation_id in sorted(heads)]
+
+    def _wait(self, draft: Draft, head: LiveRun, reason: str) -> None:
+        """The head of a queue that cannot go out waits under a deadline that is shown."""
+        if head.run.deadline_reason == reason and head.run.deadline_at is not None:
+            return
+        deadline = head.run.deadline_at or draft.now + timedelta(seconds=self._limits.queue_timeout_s)
+        draft.move_run(head, replace(head.run, deadline_at=deadline, deadline_reason=reason), with_queue=True)
+
+    def _dispatch(self, draft: Draft, head: LiveRun, choice: BridgeChoice) -> None:
+        assert choice.bridge_id is not None, "a run is dispatched to a bridge"
+        self._settle_user_message(draft, head)
+        run = lifecycle.move_run(head.run, RunStatus.DISPATCHED, draft.now)
+        conversation = draft.memory.conversation
+        draft.store_conversation(
+            replace(
+                conversation,
+                bridge_id=conversation.bridge_id or choice.bridge_id,
+                agent=conversation.agent or choice.agent,
+            )
+        )
+        run = replace(
+            run, bridge_id=choice.bridge_id, agent=choice.agent, model=run.request.model or conversation.model
+        )
+        draft.move_run(head, run, with_queue=True)
+        draft.send(choice.bridge_id, execute_frame(draft.memory, head.run))
+
+    def _settle_user_message(self, draft: Draft, head: LiveRun) -> None:
+        """The message that asked has left the queue: it is no longer `sending`."""
+        message = head.run.user_message
+        if message is None or message.status is not MessageStatus.SENDING:
+            return
+        seq = draft.next_seq()
+        sent = replace(message, status=MessageStatus.COMPLETED, seq=seq, updated_at=draft.now)
+        draft.store_message(sent)
+        head.run = replace(head.run, user_message=sent)
+        draft.tell(MessageChanged(sent), seq)
+
+
+def execute_frame(memory: Memory, run: Run) -> Execute:
+    """What the bridge is asked to do; made from what is stored, so that it can be said again after a restart."""
+    conversation, request = memory.conversation, run.request
+    assert run.agent is not None, "a dispatched run has its agent"
+    return Execute(
+        request_id=run.request_id,
+        conversation_id=conversation.id,
+        message=request.content,
+        blocks=request.blocks,
+        attachments=request.attachments,
+        session_id=request.session_id or conversation.claude_session_id,
+        fork=conversation.fork_session and request.session_id is None,
+        agent=run.agent,
+        model=run.model,
+        permission_mode=request.permission_mode or conversation.permission_mode,
+        working_directory=request.working_directory or conversation.working_directory,
+        allowed_tools=request.allowed_tools,
+    )

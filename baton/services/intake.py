@@ -1,0 +1,403 @@
+"""Takes in what bridges say: keeps it in order, writes it in groups, then shows and acknowledges it.
+
+The flush is self-clocking: while one commit is on its way to disk, frames of all runs gather; the next commit takes
+them all in one call. A conversation whose lane is in use is left out and comes with the next flush, so that nobody
+waits for anybody. When the store is away the frames stay here, unacknowledged, and the bridges keep them too.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from baton.core import lifecycle
+from baton.core.errors import LeaseLost, StoreUnavailable
+from baton.core.events import Event, RunChanged
+from baton.core.frames import Abort, PermissionResponse, RunFrame, ServerFrame, SetMode
+from baton.core.ids import BridgeId, ConversationId, RequestId
+from baton.core.limits import Limits
+from baton.core.models import Failure, Prompt, PromptStatus, RunStatus
+from baton.core.ports import BridgeLink, Clock, Committed, Expected, Outcome, Store
+from baton.services.absorb import Absorber
+from baton.services.dispatch import Dispatcher, execute_frame
+from baton.services.endings import end_run
+from baton.services.lanes import Draft, Lane, Lanes, LiveRun, Memory
+from baton.services.spill import spill_large_results
+
+logger = logging.getLogger(__name__)
+
+_BACK_OFF_S = (0.1, 0.3, 1.0, 3.0, 5.0)
+"""Waits between tries while the store is away."""
+
+LOST = Failure(
+    "bridge_lost",
+    "The bridge that ran this has lost it (it was restarted). What was said is kept; send again to go on.",
+    retryable=True,
+)
+
+
+@dataclass(slots=True)
+class _Inbox:
+    """What a bridge has said of one run and is not on disk."""
+
+    conversation_id: ConversationId
+    request_id: RequestId
+    bridge_id: BridgeId
+    received: int
+    frames: list[RunFrame] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Work:
+    """One run's part of a flush."""
+
+    lane: Lane
+    inbox: _Inbox
+    draft: Draft
+    taken: int
+    """Frames of the inbox that this draft contains."""
+    last_seq: int
+
+
+class Intake:
+    """core.ports.RunIntake. `run` is the flush and belongs to a task that app starts and ends."""
+
+    def __init__(
+        self, *, store: Store, lanes: Lanes, link: BridgeLink, dispatcher: Dispatcher, clock: Clock, limits: Limits
+    ) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._link = link
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._limits = limits
+        self._inboxes: dict[RequestId, _Inbox] = {}
+        self._dirty: dict[RequestId, _Inbox] = {}
+        self._wake = asyncio.Event()
+        self._flush_ended: list[asyncio.Future[None]] = []
+        self._refused: list[tuple[ConversationId, RequestId]] = []
+        self.is_store_ok = True
+        """Whether the last flush could write."""
+        self.on_lease_lost: Callable[[], None] = lambda: None
+        lanes.released = self._lane_released
+
+    # --- RunIntake: frames -------------------------------------------------------------------------------------
+
+    def last_seq(self, request_id: RequestId) -> int | None:
+        """See core.ports.RunIntake."""
+        inbox = self._inboxes.get(request_id)
+        if inbox is not None:
+            return inbox.received
+        place = self._lanes.place(request_id)
+        return place.bridge_seq if place is not None else None
+
+    def receive(self, bridge_id: BridgeId, frame: RunFrame) -> None:
+        """See core.ports.RunIntake."""
+        inbox = self._inboxes.get(frame.request_id)
+        if inbox is None:
+            place = self._lanes.place(frame.request_id)
+            if place is None:
+                self._link.acknowledge(bridge_id, {frame.request_id: frame.seq})
+                return
+            inbox = _Inbox(place.conversation_id, frame.request_id, bridge_id, place.bridge_seq)
+            self._inboxes[frame.request_id] = inbox
+        inbox.bridge_id = bridge_id
+        inbox.received = frame.seq
+        inbox.frames.append(frame)
+        self._dirty[frame.request_id] = inbox
+        self._wake.set()
+
+    async def settle(self, bridge_id: BridgeId) -> None:
+        """See core.ports.RunIntake."""
+        while any(inbox.bridge_id == bridge_id for inbox in self._dirty.values()):
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._flush_ended.append(ended)
+            await ended
+
+    @property
+    def waiting_frames(self) -> int:
+        """Frames that are not on disk yet, for metrics."""
+        return sum(len(inbox.frames) for inbox in self._dirty.values())
+
+    # --- RunIntake: presence -----------------------------------------------------------------------------------
+
+    async def greet(self, bridge_id: BridgeId, *, known: Mapping[RequestId, tuple[int, tuple[str, ...]]]) -> Expected:
+        """See core.ports.RunIntake."""
+        await self._lanes.remember()
+        acks: dict[RequestId, int] = {}
+        frames: list[ServerFrame] = []
+        for request_id, (last_seq, _) in known.items():
+            if self._lanes.place(request_id) is None:
+                # Ended or unknown: whatever the bridge still holds of it is not wanted.
+                acks[request_id] = last_seq
+                frames.append(Abort(request_id=request_id))
+        for live in [live for live in self._lanes.open_runs() if live.run.bridge_id == bridge_id]:
+            frames += await self._expect(live.run.conversation_id, live.run.request_id, known)
+            place = self._lanes.place(live.run.request_id)
+            if place is not None:
+                acks[live.run.request_id] = place.bridge_seq
+        return Expected(acks=acks, frames=tuple(frames))
+
+    async def arrived(self, bridge_id: BridgeId) -> None:
+        """See core.ports.RunIntake."""
+        logger.info("bridge takes runs", extra={"action": "bridge.arrived", "bridgeId": bridge_id})
+        await self._dispatcher.advance_all()
+
+    async def departed(self, bridge_id: BridgeId) -> None:
+        """See core.ports.RunIntake. Runs whose abort was asked end now: nobody is left to answer it."""
+        logger.warning("bridge has gone", extra={"action": "bridge.departed", "bridgeId": bridge_id})
+        for live in [live for live in self._lanes.open_runs() if live.run.bridge_id == bridge_id]:
+            if live.run.abort_requested_at is not None:
+                await self.end(live.run.conversation_id, live.run.request_id, RunStatus.ABORTED)
+
+    async def end(
+        self, conversation_id: ConversationId, request_id: RequestId, to: RunStatus, error: Failure | None = None
+    ) -> None:
+        """End an open run from the server's side and send out the next; nothing where it has ended already."""
+        async with self._lanes.turn(conversation_id) as memory:
+            live = memory.runs.get(request_id)
+            if live is None:
+                return
+            draft = self._lanes.draft(memory)
+            end_run(draft, live, to, error=error)
+            self._dispatcher.advance(draft)
+            await self._lanes.commit(draft)
+
+    async def _expect(
+        self,
+        conversation_id: ConversationId,
+        request_id: RequestId,
+        known: Mapping[RequestId, tuple[int, tuple[str, ...]]],
+    ) -> list[ServerFrame]:
+        """What the bridge should hear of one run; ends it if the bridge has lost it."""
+        async with self._lanes.turn(conversation_id) as memory:
+            live = memory.runs.get(request_id)
+            if live is None:
+                return []
+            run = live.run
+            if request_id in known:
+                await self._back_again(memory, live)
+                if run.abort_requested_at is not None:
+                    return [Abort(request_id=request_id)]
+                return self._answers(memory, live, frozenset(known[request_id][1]))
+            if run.status is RunStatus.DISPATCHED and run.abort_requested_at is None:
+                return [execute_frame(memory, run)]
+            draft = self._lanes.draft(memory)
+            aborted = run.abort_requested_at is not None
+            end_run(draft, live, RunStatus.ABORTED if aborted else RunStatus.FAILED, error=None if aborted else LOST)
+            self._dispatcher.advance(draft)
+            await self._lanes.commit(draft)
+            return []
+
+    async def _back_again(self, memory: Memory, live: LiveRun) -> None:
+        if live.run.away:
+            draft = self._lanes.draft(memory)
+            draft.move_run(live, replace(live.run, away=False, deadline_at=None, deadline_reason=None))
+            await self._lanes.commit(draft)
+
+    def _answers(self, memory: Memory, live: LiveRun, open_prompts: frozenset[str]) -> list[ServerFrame]:
+        """Answers that the bridge may have missed, and the mode where it is not the one it was started with."""
+        frames: list[ServerFrame] = [
+            response_frame(prompt)
+            for prompt in memory.prompts.values()
+            if prompt.request_id == live.run.request_id
+            and prompt.status is PromptStatus.ANSWERED
+            and (prompt.delivered_at is None or prompt.bridge_prompt_id in open_prompts)
+        ]
+        mode = memory.conversation.permission_mode
+        if live.run.request.permission_mode not in (None, mode):
+            frames.append(SetMode(request_id=live.run.request_id, mode=mode))
+        return frames
+
+    # --- the flush ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Flush for ever. Ends by cancellation, or when the lease is lost."""
+        failures = 0
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            began = self._clock.monotonic()
+            try:
+                await self.flush()
+                failures = 0
+                self.is_store_ok = True
+            except LeaseLost:
+                logger.error("another process owns the database", extra={"action": "store.lease_lost"})
+                self.on_lease_lost()
+                return
+            except StoreUnavailable as error:
+                wait_s = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
+                failures += 1
+                self.is_store_ok = False
+                logger.warning(
+                    "store is away, frames wait", extra={"action": "store.unavailable", "reason": error.message}
+                )
+                await self._clock.sleep(wait_s)
+                self._wake.set()
+            spent = self._clock.monotonic() - began
+            if spent < self._limits.flush_floor_s:
+                await self._clock.sleep(self._limits.flush_floor_s - spent)
+
+    async def flush(self) -> None:
+        """Write everything that waits and whose lane is free, in one commit; then show and acknowledge it."""
+        await self._lanes.remember()
+        for inbox in list(self._dirty.values()):
+            await spill_large_results(self._store, inbox.frames, self._limits.tool_result_max_bytes)
+        works = await self._take_up()
+        if not works:
+            self._tell_flush_ended()
+            return
+        outcomes: Sequence[Outcome] = ()
+        try:
+            outcomes = await self._store.commit([work.draft.change() for work in works])
+            self._show(works, outcomes)
+        finally:
+            for index, work in enumerate(works):
+                committed = index < len(outcomes) and isinstance(outcomes[index], Committed)
+                self._lanes.leave(work.lane, forget=not committed)
+            self._tell_flush_ended()
+        await self._end_refused(works, outcomes)
+
+    async def _take_up(self) -> list[_Work]:
+        """Hold the free lanes and draft what waits for them."""
+        works: list[_Work] = []
+        held: set[ConversationId] = set()
+        for inbox in list(self._dirty.values()):
+            if inbox.conversation_id in held or not inbox.frames:
+                continue
+            lane = self._lanes.try_enter(inbox.conversation_id)
+            if lane is None:
+                continue
+            await self._lanes.hold(lane)
+            held.add(inbox.conversation_id)
+            work = self._draft(lane, inbox)
+            if work is not None:
+                works.append(work)
+        return works
+
+    def _draft(self, lane: Lane, inbox: _Inbox) -> _Work | None:
+        """Draft one run's frames; None (and the lane given back) where nothing of them is wanted."""
+        memory = lane.memory
+        assert memory is not None, "try_enter gives only lanes in memory"
+        taken, last_seq = len(inbox.frames), inbox.frames[-1].seq
+        live = memory.runs.get(inbox.request_id)
+        frames = [f for f in inbox.frames if f.seq > live.run.bridge_seq] if live is not None else []
+        if live is None or not frames:
+            self._drop(inbox, taken, last_seq)
+            self._lanes.leave(lane, forget=False)
+            return None
+        draft = self._lanes.draft(memory)
+        try:
+            absorber = Absorber(draft, live)
+            absorber.absorb(frames)
+            if absorber.ended is not None:
+                self._dispatcher.advance(draft)
+        except Exception:  # one run's frames that Baton cannot take must not stop the others' (job item)
+            logger.exception(
+                "frames could not be taken in", extra={"action": "run.refused", "requestId": inbox.request_id}
+            )
+            self._lanes.leave(lane, forget=True)
+            self._refuse(inbox, taken, last_seq)
+            return None
+        return _Work(lane, inbox, draft, taken, last_seq)
+
+    def _show(self, works: Sequence[_Work], outcomes: Sequence[Outcome]) -> None:
+        """Publish, then acknowledge, what is on disk."""
+        events: list[Event] = []
+        acks: defaultdict[BridgeId, dict[RequestId, int]] = defaultdict(dict)
+        for work, outcome in zip(works, outcomes, strict=True):
+            if isinstance(outcome, Committed):
+                self._lanes.settle(work.draft)
+                events += work.draft.events
+                events += work.draft.late_events
+                acks[work.inbox.bridge_id][work.inbox.request_id] = work.last_seq
+                self._taken(work.inbox, work.taken)
+        self._lanes.publish(events)
+        for bridge_id, seqs in acks.items():
+            self._link.acknowledge(bridge_id, seqs)
+        for work, outcome in zip(works, outcomes, strict=True):
+            if isinstance(outcome, Committed):
+                self._lanes.send_frames(work.draft)
+                if work.draft.released:
+                    _log_ended(work)
+
+    def _taken(self, inbox: _Inbox, count: int) -> None:
+        """These frames are done with; the inbox goes with the last one of an ended run."""
+        del inbox.frames[:count]
+        if not inbox.frames:
+            self._dirty.pop(inbox.request_id, None)
+        else:
+            self._wake.set()
+        if self._lanes.place(inbox.request_id) is None:
+            self._inboxes.pop(inbox.request_id, None)
+
+    def _drop(self, inbox: _Inbox, count: int, last_seq: int) -> None:
+        """Frames of a run that has ended, or that are on disk already."""
+        self._taken(inbox, count)
+        self._link.acknowledge(inbox.bridge_id, {inbox.request_id: last_seq})
+
+    def _refuse(self, inbox: _Inbox, count: int, last_seq: int) -> None:
+        """Frames that cannot be stored: gone, so that they do not come back for ever; the run is ended by a job."""
+        self._drop(inbox, count, last_seq)
+        self._refused.append((inbox.conversation_id, inbox.request_id))
+
+    async def _end_refused(self, works: Sequence[_Work], outcomes: Sequence[Outcome]) -> None:
+        for work, outcome in zip(works, outcomes, strict=False):
+            if not isinstance(outcome, Committed):
+                logger.error(
+                    "a run's change was not stored",
+                    extra={"action": "run.refused", "requestId": work.inbox.request_id, "outcome": str(outcome)},
+                )
+                self._refuse(work.inbox, work.taken, work.last_seq)
+        while self._refused:
+            conversation_id, request_id = self._refused.pop()
+            place = self._lanes.place(request_id)
+            bridge_id = self._inboxes[request_id].bridge_id if request_id in self._inboxes else None
+            await self.end(
+                conversation_id,
+                request_id,
+                RunStatus.FAILED,
+                Failure("internal", "What the agent said could not be stored; the log says why"),
+            )
+            if bridge_id is not None and place is not None:
+                self._link.send(bridge_id, Abort(request_id=request_id))
+
+    def _lane_released(self, conversation_id: ConversationId) -> None:
+        if self._dirty and any(inbox.conversation_id == conversation_id for inbox in self._dirty.values()):
+            self._wake.set()
+
+    def _tell_flush_ended(self) -> None:
+        waiting, self._flush_ended = self._flush_ended, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+
+def response_frame(prompt: Prompt) -> PermissionResponse:
+    """The answer to a prompt as the bridge hears it."""
+    assert prompt.selected_option is not None, "an answered prompt has its option"
+    response = prompt.response
+    return PermissionResponse(
+        request_id=prompt.request_id,
+        prompt_id=prompt.bridge_prompt_id,
+        selected_option=prompt.selected_option,
+        message=response.message if response else None,
+        input=response.input if response else None,
+        answers=response.answers if response else None,
+    )
+
+
+def _log_ended(work: _Work) -> None:
+    for event in work.draft.events:
+        payload = getattr(event, "payload", None)
+        if isinstance(payload, RunChanged) and lifecycle.is_final(payload.run):
+            logger.info(
+                "run ended",
+                extra={
+                    "action": f"run.{payload.run.status}",
+                    "requestId": payload.run.request_id,
+                    "code": payload.run.error.code if payload.run.error else None,
+                },
+            )

@@ -1,0 +1,531 @@
+"""Lanes: each conversation's one order of changes.
+
+A lane keeps in memory what its conversation's open runs need, gives out `seq` and `ordinal`, and makes every change
+in the same three steps: build a `Draft`, commit it, publish it. Nothing outside sees a state that is not on disk,
+because everybody, readers of live messages too, works inside `Lanes.turn`. A change that fails leaves memory ahead
+of the disk; the lane then forgets everything and reads itself anew at its next turn.
+
+It must not know what the changes mean: that is what `runs`, `intake`, `prompts` and `conversations` are for.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from baton.core import lifecycle
+from baton.core.errors import Conflict, NotFound, StoreUnavailable
+from baton.core.events import Event, Queue, RoomEvent, RoomPayload, RunChanged, StateChanged
+from baton.core.frames import ServerFrame
+from baton.core.ids import BridgeId, ConversationId, MessageId, PromptId, RequestId, new_object_id
+from baton.core.limits import Limits
+from baton.core.models import Conversation, Message, Prompt, PromptStatus, Run, RunStatus
+from baton.core.ports import (
+    BridgeLink,
+    Change,
+    Clock,
+    Committed,
+    JournalRow,
+    JournalTrim,
+    Known,
+    LaneState,
+    Lost,
+    Outcome,
+    PromptMove,
+    Publisher,
+    RunMove,
+    Store,
+)
+from baton.core.transcript import Transcript
+
+_IDLE_LANES = 1000
+"""Lanes without open runs that stay in memory, because their conversations were used last."""
+
+
+class RequestKnown(Exception):
+    """The commit found the requestId, or the new conversation, stored already: not an error, the answer is there."""
+
+
+class LaneConflict(Conflict):
+    """Somebody else's write came first; nothing was stored."""
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """An open run and what its agent has said so far."""
+
+    run: Run
+    transcript: Transcript
+    session_id: str | None = None
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a lane knows of its conversation: always what is on disk, except inside a turn."""
+
+    conversation: Conversation
+    runs: dict[RequestId, LiveRun] = field(default_factory=dict)
+    """The open ones, in queue order."""
+    prompts: dict[PromptId, Prompt] = field(default_factory=dict)
+    """Those of the open runs."""
+
+    def active(self) -> LiveRun | None:
+        """The run that holds the conversation's one place at an agent."""
+        return next((live for live in self.runs.values() if lifecycle.is_active(live.run)), None)
+
+    def queued(self) -> list[LiveRun]:
+        """The runs that wait, in order."""
+        return [live for live in self.runs.values() if live.run.status is RunStatus.QUEUED]
+
+    def pending_prompts(self, request_id: RequestId | None = None) -> list[Prompt]:
+        """Prompts that wait for an answer: of one run, or all."""
+        return [
+            prompt
+            for prompt in self.prompts.values()
+            if prompt.status is PromptStatus.PENDING and request_id in (None, prompt.request_id)
+        ]
+
+    def queue(self) -> Queue:
+        """What stands behind the active run, as it is told."""
+        return Queue(
+            paused=self.conversation.queue_paused,
+            reason=self.conversation.queue_reason,
+            runs=tuple(live.run for live in self.queued()),
+        )
+
+    def sort_queue(self) -> None:
+        """Bring the open runs into the order of their positions."""
+        self.runs = dict(sorted(self.runs.items(), key=lambda item: item[1].run.position))
+
+
+class Lane:
+    """One conversation's place in memory. `memory` may be touched only inside `Lanes.turn`."""
+
+    __slots__ = ("conversation_id", "lock", "memory", "users")
+
+    def __init__(self, conversation_id: ConversationId) -> None:
+        self.conversation_id = conversation_id
+        self.lock = asyncio.Lock()
+        self.memory: Memory | None = None
+        self.users = 0
+
+
+class Draft:
+    """One change in the making: documents to store, events to tell, frames to send; gives out seq and ordinal.
+
+    The memory is changed while drafting and is ahead of the disk until the commit.
+    """
+
+    def __init__(self, memory: Memory, now: datetime) -> None:
+        self.memory = memory
+        self.now = now
+        self.is_new = False
+        self.new_run: Run | None = None
+        self.last_ended: RunStatus | None = None
+        """How the last run that held the agent's place ended, if one did in this change."""
+        self.journal: JournalRow | None = None
+        self.frames: list[tuple[BridgeId, ServerFrame]] = []
+        self.released: list[tuple[BridgeId, RequestId]] = []
+        self.events: list[Event] = []
+        self.late_events: list[Event] = []
+        self._conversation: Conversation | None = None
+        self._runs: dict[RequestId, RunMove] = {}
+        self._messages: dict[MessageId, Message] = {}
+        self._prompts: dict[PromptId, PromptMove] = {}
+        self._trims: list[JournalTrim] = []
+        self._state_before = (memory.conversation.state, len(memory.pending_prompts()))
+
+    # --- numbers -----------------------------------------------------------------------------------------------
+
+    def next_seq(self) -> int:
+        """The seq of the next change; the documents that change with it carry it."""
+        conversation = self.memory.conversation
+        self.memory.conversation = replace(conversation, seq=conversation.seq + 1)
+        return conversation.seq + 1
+
+    def next_ordinal(self) -> int:
+        """The place of a new message in the history."""
+        conversation = self.memory.conversation
+        self.memory.conversation = replace(conversation, ordinal=conversation.ordinal + 1)
+        return conversation.ordinal + 1
+
+    def new_message(self) -> tuple[MessageId, int]:
+        """Id and ordinal of a message that begins."""
+        return MessageId(new_object_id()), self.next_ordinal()
+
+    # --- what is stored ----------------------------------------------------------------------------------------
+
+    def store_conversation(self, conversation: Conversation | None = None) -> None:
+        """Store the conversation's document with this change (its seq and ordinal are the last given out)."""
+        if conversation is not None:
+            self.memory.conversation = conversation
+        self._conversation = self.memory.conversation
+
+    def store_run(self, run: Run, expect: Iterable[RunStatus]) -> None:
+        """Store a run whole, if it is on disk with one of these statuses."""
+        known = self._runs.get(run.request_id)
+        self._runs[run.request_id] = RunMove(run=run, expect=known.expect if known else frozenset(expect))
+        self.memory.runs[run.request_id].run = run
+        self.store_conversation()
+
+    def add_run(self, run: Run) -> None:
+        """Store a run that is not on disk yet, as it stands at the end of this draft."""
+        self._runs.pop(run.request_id, None)
+        self.new_run = run
+        self.store_conversation()
+
+    def store_message(self, message: Message) -> None:
+        """Store a message whole."""
+        self._messages[message.id] = message
+        self.store_conversation()
+
+    def store_prompt(self, prompt: Prompt, expect: PromptStatus | None) -> None:
+        """Store a prompt whole, if it is on disk with this status (None: is not there)."""
+        known = self._prompts.get(prompt.id)
+        self._prompts[prompt.id] = PromptMove(prompt=prompt, expect=known.expect if known else expect)
+        self.memory.prompts[prompt.id] = prompt
+        self.store_conversation()
+
+    def trim_journal(self, request_id: RequestId, up_to_bridge_seq: int) -> None:
+        """Journal rows up to here are contained in documents."""
+        if up_to_bridge_seq > 0:
+            self._trims.append(JournalTrim(request_id=request_id, up_to_bridge_seq=up_to_bridge_seq))
+
+    def stores_message(self, message_id: str) -> bool:
+        """Whether this change stores that message whole."""
+        return message_id in self._messages
+
+    def stored_runs(self) -> list[Run]:
+        """The runs that this change stores."""
+        runs = [move.run for move in self._runs.values()]
+        return runs if self.new_run is None else [self.new_run, *runs]
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether there is nothing to store beside a journal row."""
+        return self._conversation is None
+
+    # --- what is told ------------------------------------------------------------------------------------------
+
+    def tell(self, payload: RoomPayload, seq: int | None = None) -> None:
+        """Tell the room; in the order of the calls. `seq`: the one taken for the documents, else a new one."""
+        number = self.next_seq() if seq is None else seq
+        self.events.append(RoomEvent(self.memory.conversation.id, number, number - 1, payload))
+
+    def tell_all(self, event: Event) -> None:
+        """Tell everybody who may see the conversation, after the room."""
+        self.late_events.append(event)
+
+    def move_run(self, live: LiveRun, run: Run, *, with_queue: bool = False) -> None:
+        """Store a run that has changed and tell it, with the queue where that changed too."""
+        before = live.run.status
+        seq = self.next_seq()
+        self.store_run(replace(run, seq=seq), {before})
+        if lifecycle.is_final(live.run):
+            del self.memory.runs[live.run.request_id]
+        self.tell(RunChanged(live.run, self.memory.queue() if with_queue else None), seq)
+
+    def send(self, bridge_id: BridgeId, frame: ServerFrame) -> None:
+        """Send to a bridge once the change is on disk."""
+        self.frames.append((bridge_id, frame))
+
+    # --- the result --------------------------------------------------------------------------------------------
+
+    def change(self) -> Change:
+        """The change to commit. To be called once, when everything is drafted."""
+        memory = self.memory
+        if self._conversation is not None:
+            self._refresh_state()
+        return Change(
+            conversation_id=memory.conversation.id,
+            conversation=memory.conversation if self._conversation is not None else None,
+            is_new=self.is_new,
+            new_run=self.new_run,
+            runs=tuple(self._runs.values()),
+            messages=tuple(self._messages.values()),
+            prompts=tuple(self._prompts.values()),
+            journal=self.journal,
+            trims=tuple(self._trims),
+        )
+
+    def _refresh_state(self) -> None:
+        memory = self.memory
+        active = memory.active()
+        queued = memory.queued()
+        head = active.run if active else (queued[0].run if queued else None)
+        if head is not None or self.last_ended is not None:
+            state = lifecycle.conversation_state(head, self.last_ended)
+        else:
+            state = memory.conversation.state
+        memory.conversation = replace(memory.conversation, state=state, updated_at=self.now)
+        pending = len(memory.pending_prompts())
+        if self._state_before != (state, pending) or self.new_run is not None:
+            conversation = memory.conversation
+            self.late_events.append(
+                StateChanged(conversation.id, conversation.project_id, conversation.title, state, pending, self.now)
+            )
+
+
+@dataclass(slots=True)
+class Place:
+    """Where an open run is, and up to which frame it is on disk; known even while its lane is being read anew."""
+
+    conversation_id: ConversationId
+    bridge_seq: int
+
+
+class Lanes:
+    """All lanes of the one process that owns the database."""
+
+    def __init__(self, store: Store, publisher: Publisher, link: BridgeLink, clock: Clock, limits: Limits) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._link = link
+        self._clock = clock
+        self._limits = limits
+        self._lanes: OrderedDict[ConversationId, Lane] = OrderedDict()
+        self._forgotten: set[ConversationId] = set()
+        self._places: dict[RequestId, Place] = {}
+        self.released: Callable[[ConversationId], None] = lambda conversation_id: None
+        """Called when a lane becomes free, for those that do not wait in line (the stream's flush)."""
+        self.capacity_freed: Callable[[], None] = lambda: None
+        """Called when a bridge has room again, for those that wait for room."""
+
+    # --- turns -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def turn(self, conversation_id: ConversationId) -> AsyncIterator[Memory]:
+        """Hold the conversation's lane, alone. Raises NotFound where there is no such conversation."""
+        lane = self._enter(conversation_id)
+        try:
+            async with lane.lock:
+                memory = await self._loaded(lane)
+                try:
+                    yield memory
+                except BaseException:
+                    # Whatever was drafted is not on disk: memory may be ahead of it. Reading anew is always right.
+                    lane.memory = None
+                    raise
+        finally:
+            self._leave(lane)
+
+    @asynccontextmanager
+    async def new(self, conversation: Conversation) -> AsyncIterator[Memory]:
+        """Hold the lane of a conversation that is being made; raises RequestKnown if it is there already."""
+        lane = self._enter(conversation.id)
+        try:
+            async with lane.lock:
+                if lane.memory is not None or await self._store.conversation(conversation.id) is not None:
+                    raise RequestKnown
+                lane.memory = Memory(conversation)
+                try:
+                    yield lane.memory
+                except BaseException:
+                    lane.memory = None
+                    raise
+        finally:
+            self._leave(lane)
+
+    def try_enter(self, conversation_id: ConversationId) -> Lane | None:
+        """The lane, held, if it is free this instant and in memory; else None. `leave` gives it back.
+
+        For the flush, which takes many lanes at once and must never wait for one.
+        """
+        lane = self._lanes.get(conversation_id)
+        if lane is None or lane.users or lane.memory is None:
+            return None
+        lane.users = 1
+        return lane
+
+    async def hold(self, lane: Lane) -> None:
+        """Take the lock of a lane from `try_enter`: nobody else has it, so this does not wait."""
+        await lane.lock.acquire()
+
+    def leave(self, lane: Lane, *, forget: bool) -> None:
+        """Give back a lane from `try_enter` and `hold`; `forget` when its change is not on disk."""
+        if forget:
+            lane.memory = None
+        lane.lock.release()
+        self._leave(lane)
+
+    def _enter(self, conversation_id: ConversationId) -> Lane:
+        lane = self._lanes.get(conversation_id)
+        if lane is None:
+            lane = self._lanes[conversation_id] = Lane(conversation_id)
+        lane.users += 1
+        self._lanes.move_to_end(conversation_id)
+        return lane
+
+    def _leave(self, lane: Lane) -> None:
+        lane.users -= 1
+        if lane.users == 0:
+            if lane.memory is None:
+                self._lanes.pop(lane.conversation_id, None)
+                self._forgotten.add(lane.conversation_id)
+            self.released(lane.conversation_id)
+        if len(self._lanes) > _IDLE_LANES:
+            self._evict()
+
+    def _evict(self) -> None:
+        """Forget the lanes used longest ago, as far as nobody needs them."""
+        for conversation_id, lane in list(self._lanes.items()):
+            if len(self._lanes) <= _IDLE_LANES:
+                return
+            if not lane.users and (lane.memory is None or not lane.memory.runs):
+                del self._lanes[conversation_id]
+
+    # --- committing --------------------------------------------------------------------------------------------
+
+    def draft(self, memory: Memory) -> Draft:
+        """Begin a change; the caller holds the lane."""
+        return Draft(memory, self._clock.now())
+
+    async def commit(self, draft: Draft) -> None:
+        """Store the draft, then tell and send what belongs to it.
+
+        Raises RequestKnown, LaneConflict, StoreUnavailable; nothing is stored or told then.
+        """
+        (outcome,) = await self._store.commit([draft.change()])
+        raise_unless_committed(outcome)
+        self.settle(draft)
+        self._publisher.publish([*draft.events, *draft.late_events])
+        self.send_frames(draft)
+
+    def settle(self, draft: Draft) -> None:
+        """Note where the runs of a committed draft stand now."""
+        for run in draft.stored_runs():
+            if lifecycle.is_final(run):
+                self._places.pop(run.request_id, None)
+            else:
+                self._places[run.request_id] = Place(run.conversation_id, run.bridge_seq)
+        if draft.journal is not None and (place := self._places.get(draft.journal.request_id)) is not None:
+            place.bridge_seq = draft.journal.bridge_seq
+
+    def now(self) -> datetime:
+        """The clock's time, for documents that are made before a draft is."""
+        return self._clock.now()
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Tell what is on disk already, or belongs to no document."""
+        self._publisher.publish(events)
+
+    def send_frames(self, draft: Draft) -> None:
+        """Tell the bridges what the committed draft holds for them."""
+        for bridge_id, frame in draft.frames:
+            self._link.send(bridge_id, frame)
+        for bridge_id, request_id in draft.released:
+            self._link.release(bridge_id, request_id)
+        if draft.released:
+            self.capacity_freed()
+
+    # --- what all lanes hold -----------------------------------------------------------------------------------
+
+    async def remember(self) -> None:
+        """Read anew what failed changes made the lanes forget, so that `open_runs` is whole again."""
+        while self._forgotten:
+            conversation_id = self._forgotten.pop()
+            try:
+                async with self.turn(conversation_id):
+                    pass
+            except NotFound:
+                self._forgotten.discard(conversation_id)
+            except BaseException:
+                self._forgotten.add(conversation_id)
+                raise
+
+    def open_runs(self) -> Iterator[LiveRun]:
+        """Every open run of the process; lanes with open runs stay in memory."""
+        for lane in list(self._lanes.values()):
+            if lane.memory is not None:
+                yield from list(lane.memory.runs.values())
+
+    def place(self, request_id: RequestId) -> Place | None:
+        """Where an open run is; None: ended, or unknown."""
+        return self._places.get(request_id)
+
+    def conversations_with_open_runs(self) -> list[ConversationId]:
+        """Their ids, as of now."""
+        return [i for i, lane in self._lanes.items() if lane.memory is not None and lane.memory.runs]
+
+    def pending_prompt_count(self) -> int:
+        """Prompts that wait for a person, in all conversations."""
+        return sum(len(lane.memory.pending_prompts()) for lane in self._lanes.values() if lane.memory is not None)
+
+    def peek(self, conversation_id: ConversationId) -> Memory | None:
+        """What is in memory of a conversation, without a turn: for counts and hints only, never for decisions."""
+        lane = self._lanes.get(conversation_id)
+        return lane.memory if lane is not None else None
+
+    # --- loading -----------------------------------------------------------------------------------------------
+
+    async def _loaded(self, lane: Lane) -> Memory:
+        if lane.memory is None:
+            state = await self._store.load_lane(lane.conversation_id)
+            if state is None:
+                raise NotFound("There is no such conversation")
+            lane.memory = self._remember(state)
+        return lane.memory
+
+    def new_transcript(self, memory: Memory, run: Run) -> Transcript:
+        """An empty transcript for a run of this lane."""
+
+        def new_message() -> tuple[MessageId, int]:
+            conversation = memory.conversation
+            memory.conversation = replace(conversation, ordinal=conversation.ordinal + 1)
+            return MessageId(new_object_id()), conversation.ordinal + 1
+
+        return Transcript(
+            conversation_id=run.conversation_id,
+            project_id=memory.conversation.project_id,
+            request_id=run.request_id,
+            new_message=new_message,
+            max_chars=self._limits.message_max_bytes // 4,
+        )
+
+    def _remember(self, state: LaneState) -> Memory:
+        """Memory from disk: the documents first, then what the journal says beyond them."""
+        memory = Memory(state.conversation)
+        for run in state.runs:
+            memory.runs[run.request_id] = LiveRun(run, self.new_transcript(memory, run), run.request.session_id)
+        memory.sort_queue()
+        memory.prompts = {prompt.id: prompt for prompt in state.prompts}
+        covers: dict[MessageId, int] = {}
+        for message in state.messages:
+            covers[message.id] = message.covers_bridge_seq
+            live = memory.runs.get(message.request_id) if message.request_id else None
+            if live is not None:
+                live.transcript.restore(message)
+        for row in state.journal:
+            _replay(memory, row, covers)
+        ordinals = [message.ordinal for live in memory.runs.values() for message in live.transcript.live()]
+        top = max([memory.conversation.ordinal, *ordinals])
+        memory.conversation = replace(memory.conversation, ordinal=top)
+        for live in memory.runs.values():
+            self._places[live.run.request_id] = Place(live.run.conversation_id, live.run.bridge_seq)
+        return memory
+
+
+def _replay(memory: Memory, row: JournalRow, covers: dict[MessageId, int]) -> None:
+    live = memory.runs.get(row.request_id)
+    if live is None:
+        return
+    for event in row.events:
+        message_id = getattr(event, "message_id", None)
+        if message_id is None or covers.get(message_id, 0) < row.bridge_seq:
+            live.transcript.replay(event, row.at, seq=row.seq, bridge_seq=row.bridge_seq)
+        if message_id is not None and message_id not in live.run.message_ids:
+            live.run = replace(live.run, message_ids=(*live.run.message_ids, message_id))
+    live.run = replace(live.run, bridge_seq=max(live.run.bridge_seq, row.bridge_seq), last_event_at=row.at)
+
+
+def raise_unless_committed(outcome: Outcome) -> None:
+    """Turn an outcome into what the caller of one change expects."""
+    if isinstance(outcome, Committed):
+        return
+    if isinstance(outcome, Known):
+        raise RequestKnown
+    if isinstance(outcome, Lost):
+        raise LaneConflict("This was changed at the same moment by somebody else; look again")
+    raise StoreUnavailable(f"The change could not be stored: {outcome.reason}", retryable=False)

@@ -1,0 +1,66 @@
+"""Projects: named folders of conversations."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from baton.core.commands import UNSET, CreateProject, Identity, PatchProject
+from baton.core.errors import NotFound
+from baton.core.ids import ProjectId, new_object_id
+from baton.core.models import Project
+from baton.core.ports import Clock, Store
+
+logger = logging.getLogger(__name__)
+
+
+class Projects:
+    """See the module. Everybody of the team sees every project."""
+
+    def __init__(self, *, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(self, who: Identity, command: CreateProject) -> Project:
+        """Make one. Two may have the same name."""
+        now = self._clock.now()
+        project = Project(
+            id=ProjectId(new_object_id()),
+            name=command.name,
+            working_directory=command.working_directory,
+            user_id=who.user_id,
+            created_at=now,
+            updated_at=now,
+        )
+        await self._store.put_project(project)
+        logger.info("project created", extra={"action": "project.created", "projectId": project.id})
+        return project
+
+    async def get(self, who: Identity, project_id: ProjectId) -> Project:
+        """Raises NotFound."""
+        project = await self._store.project(project_id)
+        if project is None:
+            raise NotFound("There is no such project")
+        return project
+
+    async def page(self, who: Identity) -> Sequence[Project]:
+        """Newest first, at most 1,000."""
+        return await self._store.projects()
+
+    async def patch(self, who: Identity, project_id: ProjectId, command: PatchProject) -> Project:
+        """Change name or folder. Of two changes at once the later one stands, whole. Raises NotFound."""
+        project = await self.get(who, project_id)
+        changed = project
+        if command.name is not UNSET:
+            changed = replace(changed, name=command.name)
+        if command.working_directory is not UNSET:
+            changed = replace(changed, working_directory=command.working_directory)
+        if changed != project:
+            changed = replace(changed, updated_at=self._clock.now())
+            await self._store.put_project(changed)
+        return changed
+
+    async def delete(self, who: Identity, project_id: ProjectId) -> None:
+        """Its conversations stay, without a project. Raises NotFound."""
+        if not await self._store.delete_project(project_id):
+            raise NotFound("There is no such project")
+        logger.info("project deleted", extra={"action": "project.deleted", "projectId": project_id})
