@@ -1,0 +1,451 @@
+"""The store on MongoDB, and on servers that speak its language, through motor.
+
+Works the same on a standalone server, a replica set and a shard router: no transactions, no change streams; what
+must be unique is an `_id` or has a plain unique index. Every write is durable (`w=majority, j=true`), every read
+goes to the primary. Motor is imported here and nowhere else, so that its successor is one line away.
+"""
+
+import functools
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from bson.codec_options import CodecOptions
+from bson.errors import BSONError
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import ReadPreference, WriteConcern
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+
+from baton.core.errors import ConfigError, InvalidRequest, StoreUnavailable
+from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId, new_object_id
+from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.ports import (
+    Change,
+    Clock,
+    ConversationFilter,
+    LaneState,
+    Outcome,
+    Page,
+    SearchHit,
+    StoreCounts,
+    StoredChanges,
+    StoredMessage,
+)
+from baton.storage.migrate import MigrationTarget
+from baton.storage.mongo_attachments import Attachments
+from baton.storage.mongo_commit import Committer
+from baton.storage.mongo_documents import Document, Unstorable, dump_project, load_project, object_id
+from baton.storage.mongo_lease import Lease
+from baton.storage.mongo_migrations import MongoMigrations
+from baton.storage.mongo_paging import newest_first
+from baton.storage.mongo_reads import Reads
+from baton.storage.mongo_search import Search
+
+logger = logging.getLogger(__name__)
+
+COLLECTIONS = (
+    "projects",
+    "conversations",
+    "messages",
+    "runs",
+    "run_journal",
+    "interactive_prompts",
+    "conversation_permissions",
+    "attachments.files",
+    "attachments.chunks",
+    "pending_changes",
+    "leases",
+    "meta",
+)
+"""Those that the store itself reads and writes; `schema_migrations` is the migrations'."""
+
+DEFAULT_DATABASE = "baton"
+"""Where the address names none."""
+
+_WAITS_MS = {
+    "serverSelectionTimeoutMS": 5_000,
+    "connectTimeoutMS": 5_000,
+    "waitQueueTimeoutMS": 10_000,
+    "socketTimeoutMS": 30_000,
+}
+"""How long the driver waits, unless the address says otherwise."""
+_MAJORITY_WAIT_MS = 15_000
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What an open store works with."""
+
+    of: dict[str, Any]
+    lease: Lease
+    committer: Committer
+    reads: Reads
+    search: Search
+    attachments: Attachments
+
+
+def _translated(
+    method: Callable[Concatenate["MongoStore", _Parameters], Coroutine[Any, Any, _Result]],
+) -> Callable[Concatenate["MongoStore", _Parameters], Coroutine[Any, Any, _Result]]:
+    """Raises what the port promises instead of what the driver raises."""
+
+    @functools.wraps(method)
+    async def call(store: "MongoStore", /, *args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        try:
+            return await method(store, *args, **kwargs)
+        except PyMongoError as exc:
+            # The driver's own text may quote documents and addresses: the log gets its kind, the caller nothing.
+            logger.warning(
+                "❌ The database did not do what was asked",
+                extra={"action": "store_failed", "verb": method.__name__, "error": type(exc).__name__},
+            )
+            raise StoreUnavailable("The database did not answer as it should") from exc
+        except (Unstorable, BSONError, UnicodeEncodeError, OverflowError) as exc:
+            raise InvalidRequest("A value of the request cannot be stored") from exc
+
+    return call
+
+
+class MongoStore:
+    """Implements core.ports.Store.
+
+    `uri` is what a connection needs, `database` overrides the one that it names. `client` is a motor client, or one
+    that behaves like it, that belongs to the caller and is not closed.
+    """
+
+    def __init__(self, uri: str, *, clock: Clock, database: str | None = None, client: Any = None) -> None:
+        self._uri = uri
+        self._clock = clock
+        self._database_name = database
+        self._given_client = client
+        self._own_client: Any = None
+        self._opened: _Open | None = None
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """See core.ports.Store; raises ConfigError within some seconds where no server answers."""
+        if self._opened is not None:
+            return
+        client = self._given_client
+        if client is None:
+            client = self._own_client = _connect(self._uri)
+        try:
+            database = _database(client, self._database_name)
+            async with _reachable(self._uri):
+                await database.command("ping")
+                await MongoMigrations(database, self._clock).check()
+                self._opened = await self._parts(database)
+        except BaseException:
+            await self.close()
+            raise
+        logger.info("💾 The database is open", extra={"action": "store_opened", "host": host_of(self._uri)})
+
+    async def _parts(self, database: Any) -> _Open:
+        of = {name: _durable(database, name) for name in COLLECTIONS}
+        lease = Lease(of["leases"], "server", self._clock)
+        await lease.look()
+        await _insert_if_missing(of["meta"], {"_id": "epoch", "value": new_object_id()})
+        return _Open(
+            of=of,
+            lease=lease,
+            committer=Committer(of, lease),
+            reads=Reads(of),
+            search=Search(of["messages"], of["conversations"]),
+            attachments=Attachments(of["attachments.files"], of["attachments.chunks"]),
+        )
+
+    async def close(self) -> None:
+        """See core.ports.Store."""
+        opened, self._opened = self._opened, None
+        client, self._own_client = self._own_client, None
+        try:
+            if opened is not None:
+                await opened.committer.finish()
+                await opened.lease.release()
+        except PyMongoError as exc:
+            # It runs out by itself.
+            logger.warning(
+                "The lease could not be given back", extra={"action": "store_close", "error": type(exc).__name__}
+            )
+        finally:
+            if client is not None:
+                client.close()
+
+    @property
+    def _is(self) -> _Open:
+        if self._opened is None:
+            raise StoreUnavailable("The database is not open")
+        return self._opened
+
+    @_translated
+    async def acquire_lease(self, holder: str) -> bool:
+        """See core.ports.Store."""
+        return await self._is.lease.acquire(holder)
+
+    @_translated
+    async def renew_lease(self) -> None:
+        """See core.ports.Store."""
+        await self._is.lease.renew()
+
+    @_translated
+    async def epoch(self) -> str:
+        """See core.ports.Store."""
+        document = await self._is.of["meta"].find_one({"_id": "epoch"})
+        if document is None:
+            raise StoreUnavailable("The database has lost its epoch: restart", retryable=False)
+        return str(document["value"])
+
+    # --- conversations -----------------------------------------------------------------------------------------
+
+    @_translated
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        """See core.ports.Store, and mongo_commit for how."""
+        return await self._is.committer.commit(changes)
+
+    @_translated
+    async def repair(self) -> int:
+        """See core.ports.Store."""
+        return await self._is.committer.repair()
+
+    @_translated
+    async def open_conversations(self) -> Sequence[ConversationId]:
+        """See core.ports.Store."""
+        return await self._is.reads.open_conversations()
+
+    @_translated
+    async def load_lane(self, conversation_id: ConversationId) -> LaneState | None:
+        """See core.ports.Store. A lane is read anew after an error, so what that left is finished first."""
+        await self._is.committer.settled()
+        key = object_id(conversation_id)
+        return None if key is None else await self._is.reads.lane(key)
+
+    @_translated
+    async def changes_after(self, conversation_id: ConversationId, after: int, limit: int) -> StoredChanges:
+        """See core.ports.Store."""
+        key = object_id(conversation_id)
+        if key is None:
+            return StoredChanges(messages=(), runs=(), prompts=(), has_more=False)
+        return await self._is.reads.changes_after(key, after, limit)
+
+    @_translated
+    async def history(
+        self,
+        conversation_id: ConversationId,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[StoredMessage]:
+        """See core.ports.Store."""
+        key = object_id(conversation_id)
+        return [] if key is None else await self._is.reads.history(key, before, after, limit)
+
+    @_translated
+    async def message(self, message_id: MessageId) -> Message | None:
+        """See core.ports.Store."""
+        key = object_id(message_id)
+        return None if key is None else await self._is.reads.message(key)
+
+    @_translated
+    async def run(self, request_id: RequestId) -> Run | None:
+        """See core.ports.Store."""
+        return await self._is.reads.run(request_id)
+
+    @_translated
+    async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
+        """See core.ports.Store."""
+        return await self._is.reads.runs(statuses, limit)
+
+    @_translated
+    async def prompt(self, prompt_id: PromptId) -> Prompt | None:
+        """See core.ports.Store."""
+        key = object_id(prompt_id)
+        return None if key is None else await self._is.reads.prompt(key)
+
+    @_translated
+    async def prompts(
+        self,
+        status: PromptStatus | None = None,
+        conversation_id: ConversationId | None = None,
+        limit: int = 1000,
+    ) -> Sequence[Prompt]:
+        """See core.ports.Store."""
+        key = None if conversation_id is None else object_id(conversation_id)
+        if conversation_id is not None and key is None:
+            return []
+        return await self._is.reads.prompts(status, key, limit)
+
+    @_translated
+    async def conversation(self, conversation_id: ConversationId) -> Conversation | None:
+        """See core.ports.Store."""
+        key = object_id(conversation_id)
+        return None if key is None else await self._is.reads.conversation(key)
+
+    @_translated
+    async def conversations(
+        self, where: ConversationFilter, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        """See core.ports.Store."""
+        return await self._is.reads.conversations(where, cursor, limit)
+
+    @_translated
+    async def purge_conversation(self, conversation_id: ConversationId) -> None:
+        """See core.ports.Store."""
+        key = object_id(conversation_id)
+        if key is not None:
+            await self._is.committer.purge(key)
+
+    # --- projects and attachments ------------------------------------------------------------------------------
+
+    @_translated
+    async def put_project(self, project: Project) -> None:
+        """See core.ports.Store."""
+        document = dump_project(project)
+        await self._is.of["projects"].replace_one({"_id": document["_id"]}, document, upsert=True)
+
+    @_translated
+    async def project(self, project_id: ProjectId) -> Project | None:
+        """See core.ports.Store."""
+        key = object_id(project_id)
+        document = None if key is None else await self._is.of["projects"].find_one({"_id": key})
+        return None if document is None else load_project(document)
+
+    @_translated
+    async def projects(self, limit: int = 1000) -> Sequence[Project]:
+        """See core.ports.Store."""
+        if limit < 1:
+            return []
+        found = self._is.of["projects"].find({}).sort(newest_first("createdAt")).limit(limit)
+        return [load_project(document) async for document in found]
+
+    @_translated
+    async def delete_project(self, project_id: ProjectId) -> bool:
+        """See core.ports.Store."""
+        key = object_id(project_id)
+        if key is None:
+            return False
+        deleted = await self._is.of["projects"].delete_one({"_id": key})
+        return bool(deleted.deleted_count)
+
+    @_translated
+    async def put_attachment(self, attachment: Attachment, content: bytes) -> None:
+        """See core.ports.Store."""
+        await self._is.attachments.put(attachment, content)
+
+    @_translated
+    async def attachment(self, attachment_id: AttachmentId) -> Attachment | None:
+        """See core.ports.Store."""
+        key = object_id(attachment_id)
+        return None if key is None else await self._is.attachments.get(key)
+
+    @_translated
+    async def attachment_content(self, attachment_id: AttachmentId) -> bytes | None:
+        """See core.ports.Store."""
+        key = object_id(attachment_id)
+        return None if key is None else await self._is.attachments.content(key)
+
+    # --- the whole ---------------------------------------------------------------------------------------------
+
+    @_translated
+    async def search(
+        self, words: str, *, project_id: ProjectId | None = None, cursor: str | None = None, limit: int = 20
+    ) -> Page[SearchHit]:
+        """See core.ports.Store."""
+        key = None if project_id is None else object_id(project_id)
+        if project_id is not None and key is None:
+            return Page(items=(), next=None)
+        return await self._is.search.page(words, key, cursor, limit)
+
+    @_translated
+    async def counts(self) -> StoreCounts:
+        """See core.ports.Store."""
+        return await self._is.reads.counts()
+
+    @_translated
+    async def probe(self) -> tuple[float, float]:
+        """See core.ports.Store."""
+        meta = self._is.of["meta"]
+        began = self._clock.monotonic()
+        await meta.update_one({"_id": "probe"}, {"$inc": {"value": 1}}, upsert=True)
+        written = self._clock.monotonic()
+        await meta.find_one({"_id": "probe"})
+        return (written - began) * 1000, (self._clock.monotonic() - written) * 1000
+
+
+# --- connecting ------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def mongo_migrations(
+    uri: str, *, clock: Clock, database: str | None = None, client: Any = None
+) -> AsyncIterator[MigrationTarget]:
+    """The database as something to migrate. Raises ConfigError where no server answers."""
+    connected = _connect(uri) if client is None else client
+    try:
+        target = _database(connected, database)
+        async with _reachable(uri):
+            await target.command("ping")
+            yield MongoMigrations(target, clock)
+    finally:
+        if client is None:
+            connected.close()
+
+
+def host_of(uri: str) -> str:
+    """The hosts that an address names, without user, password and options."""
+    return uri.partition("://")[2].rpartition("@")[2].partition("/")[0].partition("?")[0]
+
+
+def _connect(uri: str) -> Any:
+    waits: dict[str, Any] = {name: wait for name, wait in _WAITS_MS.items() if name.lower() not in uri.lower()}
+    try:
+        return AsyncIOMotorClient(uri, appname="baton", **waits)
+    except (PyMongoError, ValueError) as exc:
+        # Its text may quote the password.
+        raise ConfigError(
+            f"The MongoDB address with the host {host_of(uri)!r} cannot be used ({type(exc).__name__}): accepted is "
+            "mongodb://user:password@host:port/database, with special characters of the password percent-encoded"
+        ) from exc
+
+
+def _database(client: Any, name: str | None) -> Any:
+    return client.get_default_database(DEFAULT_DATABASE) if name is None else client[name]
+
+
+@asynccontextmanager
+async def _reachable(uri: str) -> AsyncIterator[None]:
+    """Tells what to do about a server that cannot be worked with."""
+    try:
+        yield
+    except OperationFailure as exc:
+        raise ConfigError(
+            f"MongoDB at {host_of(uri)} refuses ({type(exc).__name__}, code {exc.code}): check the user, the password "
+            "and the rights on the database in BATON_STORE or MONGODB_URI"
+        ) from exc
+    except PyMongoError as exc:
+        raise ConfigError(
+            f"MongoDB at {host_of(uri)} does not answer ({type(exc).__name__}): start it, or correct BATON_STORE or "
+            "MONGODB_URI"
+        ) from exc
+
+
+def _durable(database: Any, name: str) -> Any:
+    return database.get_collection(
+        name,
+        codec_options=CodecOptions(tz_aware=True),
+        write_concern=WriteConcern("majority", j=True, wtimeout=_MAJORITY_WAIT_MS),
+        read_preference=ReadPreference.PRIMARY,
+    )
+
+
+async def _insert_if_missing(collection: Any, document: Document) -> None:
+    try:
+        await collection.insert_one(document)
+    except DuplicateKeyError:
+        return

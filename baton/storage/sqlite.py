@@ -1,0 +1,250 @@
+"""The store in one file on disk: SQLite from the standard library, nothing to set up.
+
+One thread writes, a few read; the event loop never waits for the disk. How rows look is in `sqlite_rows`, what is
+written in `sqlite_commit`, what is read in `sqlite_reads` and `sqlite_search`; this class only joins them.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from baton.core.errors import BatonError, ConfigError, StoreUnavailable
+from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId
+from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.ports import (
+    Change,
+    Clock,
+    ConversationFilter,
+    LaneState,
+    Outcome,
+    Page,
+    Refused,
+    SearchHit,
+    Store,
+    StoreCounts,
+    StoredChanges,
+    StoredMessage,
+)
+from baton.schemas.codec import iso
+from baton.storage import sqlite_commit as writes
+from baton.storage import sqlite_reads as reads
+from baton.storage import sqlite_search
+from baton.storage.migrate import CURE, discover, pending
+from baton.storage.sqlite_connection import OnStatement, check_library, check_place, connect, explain
+from baton.storage.sqlite_lease import FileLease
+from baton.storage.sqlite_migrate import read_ledger
+from baton.storage.sqlite_readers import Readers
+from baton.storage.sqlite_rows import Encoded, document, encode_change
+from baton.storage.sqlite_writer import WriteBounds, Writer
+
+_MAX_WAITING_READS = 10_000
+
+
+class SqliteStore(Store):
+    """Implements core.ports.Store on the file `path`, which `baton db migrate` has made.
+
+    `on_statement` is told each SQL statement. Two objects may be open on one file, in one process or in two;
+    the lease says which of them serves.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        reader_threads: int = 3,
+        bounds: WriteBounds | None = None,
+        on_statement: OnStatement | None = None,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._lease = FileLease(path)
+        self._writer = Writer(path, partial(connect, path, on_statement=on_statement), bounds or WriteBounds())
+        self._readers = Readers(
+            path,
+            partial(connect, path, reads_only=True, on_statement=on_statement),
+            threads=reader_threads,
+            max_waiting=_MAX_WAITING_READS,
+        )
+
+    # --- life
+
+    async def open(self) -> None:
+        """See the port. Raises ConfigError also where the file is missing, damaged or cannot be written."""
+        check_library()
+        check_place(self._path, must_exist=True)
+        try:
+            await self._writer.start()
+        except sqlite3.Error as error:
+            raise ConfigError(explain(self._path, error)) from error
+        try:
+            missing = pending(discover(), await self._writer.run(read_ledger))
+            if missing:
+                raise ConfigError(f"The database {self._path} lacks migrations, from {missing[0].name}: {CURE}")
+            await self._writer.run(writes.touch_probe)
+        except StoreUnavailable as error:
+            await self.close()
+            raise ConfigError(error.message) from error
+        except BatonError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """See the port. Readers first: the last to close folds the write-ahead log into the file."""
+        await self._readers.close()
+        await self._writer.stop()
+        self._lease.release()
+
+    async def acquire_lease(self, holder: str) -> bool:
+        """See the port."""
+        return self._lease.acquire(holder)
+
+    async def renew_lease(self) -> None:
+        """See the port: the lock needs no renewal, but may have been taken away."""
+        self._lease.check()
+
+    async def epoch(self) -> str:
+        """See the port."""
+        return await self._readers.run(reads.read_meta, "epoch")
+
+    async def repair(self) -> int:
+        """See the port: transactions leave nothing half done."""
+        return 0
+
+    # --- conversations
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        """See the port."""
+        if not changes:
+            return []
+        encoded = [_encoded(change) for change in changes]
+        size_bytes = sum(one.size_bytes for one in encoded if not isinstance(one, Refused))
+        return await self._writer.run(lambda db: writes.apply_changes(db, encoded), size_bytes=size_bytes)
+
+    async def open_conversations(self) -> Sequence[ConversationId]:
+        """See the port."""
+        return await self._readers.run(reads.list_open_conversations)
+
+    async def load_lane(self, conversation_id: ConversationId) -> LaneState | None:
+        """See the port."""
+        return await self._readers.run(reads.load_lane, conversation_id)
+
+    async def changes_after(self, conversation_id: ConversationId, after: int, limit: int) -> StoredChanges:
+        """See the port."""
+        return await self._readers.run(reads.read_changes, conversation_id, after, limit)
+
+    async def history(
+        self,
+        conversation_id: ConversationId,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[StoredMessage]:
+        """See the port."""
+        return await self._readers.run(reads.read_history, conversation_id, before, after, limit)
+
+    async def message(self, message_id: MessageId) -> Message | None:
+        """See the port."""
+        return await self._readers.run(reads.read_message, message_id)
+
+    async def run(self, request_id: RequestId) -> Run | None:
+        """See the port."""
+        return await self._readers.run(reads.read_run, request_id)
+
+    async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
+        """See the port."""
+        return await self._readers.run(reads.list_runs, tuple(statuses), limit)
+
+    async def prompt(self, prompt_id: PromptId) -> Prompt | None:
+        """See the port."""
+        return await self._readers.run(reads.read_prompt, prompt_id)
+
+    async def prompts(
+        self,
+        status: PromptStatus | None = None,
+        conversation_id: ConversationId | None = None,
+        limit: int = 1000,
+    ) -> Sequence[Prompt]:
+        """See the port."""
+        return await self._readers.run(reads.list_prompts, status, conversation_id, limit)
+
+    async def conversation(self, conversation_id: ConversationId) -> Conversation | None:
+        """See the port."""
+        return await self._readers.run(reads.read_conversation, conversation_id)
+
+    async def conversations(
+        self, where: ConversationFilter, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        """See the port."""
+        position = None if cursor is None else reads.decode_conversation_cursor(cursor)
+        return await self._readers.run(reads.list_conversations, where, position, limit)
+
+    async def purge_conversation(self, conversation_id: ConversationId) -> None:
+        """See the port. In steps; cut short, the conversation is still there, and can be purged again."""
+        while await self._writer.run(partial(writes.purge_some_messages, conversation_id=conversation_id)):
+            pass
+        await self._writer.run(partial(writes.purge_rest, conversation_id=conversation_id))
+
+    # --- beside conversations
+
+    async def put_project(self, project: Project) -> None:
+        """See the port."""
+        row = (project.id, iso(project.created_at), document(project))
+        await self._writer.run(lambda db: writes.put_project(db, row))
+
+    async def project(self, project_id: ProjectId) -> Project | None:
+        """See the port."""
+        return await self._readers.run(reads.read_project, project_id)
+
+    async def projects(self, limit: int = 1000) -> Sequence[Project]:
+        """See the port."""
+        return await self._readers.run(reads.list_projects, limit)
+
+    async def delete_project(self, project_id: ProjectId) -> bool:
+        """See the port."""
+        return await self._writer.run(lambda db: writes.delete_project(db, project_id))
+
+    async def put_attachment(self, attachment: Attachment, content: bytes) -> None:
+        """Insert or replace."""
+        created_at = None if attachment.created_at is None else iso(attachment.created_at)
+        row = (attachment.id, created_at, document(attachment), content)
+        await self._writer.run(lambda db: writes.put_attachment(db, row), size_bytes=len(content))
+
+    async def attachment(self, attachment_id: AttachmentId) -> Attachment | None:
+        """See the port."""
+        return await self._readers.run(reads.read_attachment, attachment_id)
+
+    async def attachment_content(self, attachment_id: AttachmentId) -> bytes | None:
+        """See the port."""
+        return await self._readers.run(reads.read_attachment_content, attachment_id)
+
+    async def search(
+        self, words: str, *, project_id: ProjectId | None = None, cursor: str | None = None, limit: int = 20
+    ) -> Page[SearchHit]:
+        """See the port. Of what was typed, the first 32 words count."""
+        position = sqlite_search.SearchPosition() if cursor is None else sqlite_search.decode_search_cursor(cursor)
+        expression = sqlite_search.match_expression(words)
+        if not expression:
+            return Page(items=(), next=None)
+        return await self._readers.run(sqlite_search.search, expression, project_id, position, limit)
+
+    async def counts(self) -> StoreCounts:
+        """See the port."""
+        return await self._readers.run(reads.read_counts)
+
+    async def probe(self) -> tuple[float, float]:
+        """See the port."""
+        begun = self._clock.monotonic()
+        await self._writer.run(writes.touch_probe)
+        written = self._clock.monotonic()
+        await self._readers.run(reads.read_meta, "probe")
+        return (written - begun) * 1000, (self._clock.monotonic() - written) * 1000
+
+
+def _encoded(change: Change) -> Encoded | Refused:
+    try:
+        return encode_change(change)
+    except (TypeError, ValueError):  # orjson's for lone surrogates and numbers beyond 64 bits
+        return Refused("it holds a value that cannot be stored")

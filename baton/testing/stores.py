@@ -1,0 +1,212 @@
+"""Stores that fail, hold or die at a moment a test chooses, in front of a real one."""
+
+import asyncio
+from collections.abc import Sequence
+
+from baton.core.errors import StoreUnavailable
+from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId
+from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.ports import (
+    Change,
+    ConversationFilter,
+    LaneState,
+    Outcome,
+    Page,
+    SearchHit,
+    Store,
+    StoreCounts,
+    StoredChanges,
+    StoredMessage,
+)
+
+
+class StoreInFront(Store):
+    """Hands every verb on to the store behind it; subclasses change what they are about."""
+
+    def __init__(self, behind: Store) -> None:
+        self.behind = behind
+
+    async def open(self) -> None:
+        await self.behind.open()
+
+    async def close(self) -> None:
+        await self.behind.close()
+
+    async def acquire_lease(self, holder: str) -> bool:
+        return await self.behind.acquire_lease(holder)
+
+    async def renew_lease(self) -> None:
+        await self.behind.renew_lease()
+
+    async def epoch(self) -> str:
+        return await self.behind.epoch()
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        return await self.behind.commit(changes)
+
+    async def repair(self) -> int:
+        return await self.behind.repair()
+
+    async def open_conversations(self) -> Sequence[ConversationId]:
+        return await self.behind.open_conversations()
+
+    async def load_lane(self, conversation_id: ConversationId) -> LaneState | None:
+        return await self.behind.load_lane(conversation_id)
+
+    async def changes_after(self, conversation_id: ConversationId, after: int, limit: int) -> StoredChanges:
+        return await self.behind.changes_after(conversation_id, after, limit)
+
+    async def history(
+        self,
+        conversation_id: ConversationId,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[StoredMessage]:
+        return await self.behind.history(conversation_id, before=before, after=after, limit=limit)
+
+    async def message(self, message_id: MessageId) -> Message | None:
+        return await self.behind.message(message_id)
+
+    async def run(self, request_id: RequestId) -> Run | None:
+        return await self.behind.run(request_id)
+
+    async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
+        return await self.behind.runs(statuses, limit)
+
+    async def prompt(self, prompt_id: PromptId) -> Prompt | None:
+        return await self.behind.prompt(prompt_id)
+
+    async def prompts(
+        self,
+        status: PromptStatus | None = None,
+        conversation_id: ConversationId | None = None,
+        limit: int = 1000,
+    ) -> Sequence[Prompt]:
+        return await self.behind.prompts(status, conversation_id, limit)
+
+    async def conversation(self, conversation_id: ConversationId) -> Conversation | None:
+        return await self.behind.conversation(conversation_id)
+
+    async def conversations(
+        self, where: ConversationFilter, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        return await self.behind.conversations(where, cursor=cursor, limit=limit)
+
+    async def purge_conversation(self, conversation_id: ConversationId) -> None:
+        await self.behind.purge_conversation(conversation_id)
+
+    async def put_project(self, project: Project) -> None:
+        await self.behind.put_project(project)
+
+    async def project(self, project_id: ProjectId) -> Project | None:
+        return await self.behind.project(project_id)
+
+    async def projects(self, limit: int = 1000) -> Sequence[Project]:
+        return await self.behind.projects(limit)
+
+    async def delete_project(self, project_id: ProjectId) -> bool:
+        return await self.behind.delete_project(project_id)
+
+    async def put_attachment(self, attachment: Attachment, content: bytes) -> None:
+        await self.behind.put_attachment(attachment, content)
+
+    async def attachment(self, attachment_id: AttachmentId) -> Attachment | None:
+        return await self.behind.attachment(attachment_id)
+
+    async def attachment_content(self, attachment_id: AttachmentId) -> bytes | None:
+        return await self.behind.attachment_content(attachment_id)
+
+    async def search(
+        self, words: str, *, project_id: ProjectId | None = None, cursor: str | None = None, limit: int = 20
+    ) -> Page[SearchHit]:
+        return await self.behind.search(words, project_id=project_id, cursor=cursor, limit=limit)
+
+    async def counts(self) -> StoreCounts:
+        return await self.behind.counts()
+
+    async def probe(self) -> tuple[float, float]:
+        return await self.behind.probe()
+
+
+class HeldStore(StoreInFront):
+    """Stops at a failpoint in `commit`: before the write, or after it and before the caller learns of it.
+
+    `reached` is set when a commit stands there; `held` are the changes of the last one. Many commits may be held
+    at once; on `release` they go on in the order in which they came.
+    """
+
+    def __init__(self, behind: Store) -> None:
+        super().__init__(behind)
+        self.reached = asyncio.Event()
+        self.held: Sequence[Change] = ()
+        self._gate = asyncio.Event()
+        self._gate.set()
+        self._is_after_write = False
+
+    def hold(self, *, after_write: bool = False) -> None:
+        """Hold every commit from now on."""
+        self._is_after_write = after_write
+        self.reached.clear()
+        self._gate.clear()
+
+    def release(self) -> None:
+        """Let those that are held, and later ones, go on."""
+        self._gate.set()
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        if not self._is_after_write:
+            await self._pass_gate(changes)
+        outcomes = await self.behind.commit(changes)
+        if self._is_after_write:
+            await self._pass_gate(changes)
+        return outcomes
+
+    async def _pass_gate(self, changes: Sequence[Change]) -> None:
+        if not self._gate.is_set():
+            self.held = changes
+            self.reached.set()
+            await self._gate.wait()
+
+
+class SimulatedCrashError(Exception):
+    """The process died here, as far as the store is concerned: no later commit reaches the disk either."""
+
+
+class FaultyStore(StoreInFront):
+    """Fails some commits, as a full disk does, or dies at one of them, as a killed process does.
+
+    `commits` counts all calls, so that a test can first watch a scenario and then crash at each of its commits.
+    """
+
+    def __init__(self, behind: Store) -> None:
+        super().__init__(behind)
+        self.commits = 0
+        self.is_dead = False
+        self._failures = 0
+        self._crash_at: int | None = None
+        self._is_after_write = False
+
+    def fail(self, times: int = 1) -> None:
+        """The next so many commits raise StoreUnavailable and store nothing."""
+        self._failures = times
+
+    def crash_at(self, number: int, *, after_write: bool = False) -> None:
+        """Die at the commit of this number, counted from 1 and from the making of this object."""
+        self._crash_at = number
+        self._is_after_write = after_write
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        self.commits += 1
+        if self.is_dead:
+            raise SimulatedCrashError
+        if self._failures > 0:
+            self._failures -= 1
+            raise StoreUnavailable("The disk is full (a test says so)")
+        if self.commits != self._crash_at:
+            return await self.behind.commit(changes)
+        self.is_dead = True
+        if self._is_after_write:
+            await self.behind.commit(changes)
+        raise SimulatedCrashError

@@ -1,0 +1,204 @@
+"""Every question that the contract makes the store ask is limited and has an index that answers it."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import pytest
+from mongomock_motor import AsyncMongoMockClient
+
+from baton.core.ids import RequestId, new_object_id
+from baton.core.models import PromptStatus, RunStatus
+from baton.core.ports import Change, Committed, ConversationFilter, Known, Refused
+from baton.storage.migrate import migrate
+from baton.storage.mongo import MongoStore, mongo_migrations
+from baton.testing import samples
+from baton.testing.clock import FakeClock
+from baton.testing.store_contract import Connect, StoreContract
+from tests.storage.mongo_watcher import READS, WRITES, Call, WatchedClient
+
+URI = "mongodb://mock"
+Keys: TypeAlias = Sequence[tuple[str, int]]
+
+RESIDUAL = {
+    ("messages", "projectId"): "a word of a search picks few",
+    ("conversations", "projectId"): "a word of a search, or a session, picks few",
+    ("conversations", "status"): "of a project's conversations few are in the bin",
+    ("conversations", "updatedAt"): "the cursor of a list that an index orders",
+    ("messages", "role"): "a run has few messages",
+    ("runs", "userMessage"): "few runs are open",
+    ("leases", "holder"): "one document",
+    ("leases", "term"): "one document",
+    ("leases", "expiresAt"): "one document",
+    ("runs", "status"): "one document, or the runs of one conversation that is purged",
+    ("interactive_prompts", "status"): "one document",
+}
+"""Conditions that are looked at in the documents that an index has picked, and why those are few."""
+
+
+def equalities(where: Mapping[str, Any]) -> set[str]:
+    """The fields that the filter pins to values."""
+    return {
+        name
+        for name, value in where.items()
+        if not name.startswith("$")
+        and (not isinstance(value, dict) or not set(value).isdisjoint({"$eq", "$in", "$all"}))
+    }
+
+
+def conditions(where: Mapping[str, Any]) -> set[str]:
+    """Every field that the filter looks at."""
+    found: set[str] = set()
+    for name, value in where.items():
+        if name in {"$or", "$and"}:
+            found |= {field for part in value for field in conditions(part)}
+        else:
+            found.add(name)
+    return found
+
+
+def is_served(collection: str, where: Mapping[str, Any], sort: Keys, index: Keys) -> bool:
+    """Whether this index finds the documents and gives them in this order, by the rule equality, sort, range."""
+    pinned = equalities(where)
+    used = 0
+    while used < len(index) and index[used][0] in pinned:
+        used += 1
+    order = [(name, way) for name, way in sort if name not in {name for name, _ in index[:used]}]
+    following = list(index[used : used + len(order)])
+    if order and following not in (order, [(name, -way) for name, way in order]):
+        return False
+    reach = used + len(order) if order else used + 1
+    if used == 0 and not order and not (index and index[0][0] in conditions(where)):
+        return False
+    left = conditions(where) - {name for name, _ in index[:reach]} - {"_id"}
+    return all((collection, name) in RESIDUAL for name in left)
+
+
+def complaint(call: Call, indexes: Mapping[str, Sequence[Keys]]) -> str | None:
+    """What is wrong with a call; None where nothing is."""
+    if call.filter is None:
+        return None
+    if call.method in READS and call.limit < 1:
+        return f"{call.collection}.{call.method} {call.filter}: no limit"
+    known = [*indexes.get(call.collection, ()), [("_id", 1)]]
+    if not any(is_served(call.collection, call.filter, call.sort, index) for index in known):
+        return f"{call.collection}.{call.method} {call.filter} sort {call.sort}: no index"
+    return None
+
+
+class TestQueries(StoreContract):
+    """The contract once more, for what it makes the store say to the server."""
+
+    @pytest.fixture
+    async def connect(self) -> AsyncIterator[Connect]:
+        calls: list[Call] = []
+
+        async def write_down(call: Call) -> None:
+            calls.append(call)
+
+        client: Any = AsyncMongoMockClient()
+        clock = FakeClock()
+        async with mongo_migrations(URI, clock=clock, database="baton", client=client) as target:
+            await migrate(target)
+        watched = WatchedClient(client, write_down)
+        yield lambda: MongoStore(URI, clock=clock, database="baton", client=watched)
+        database = client["baton"]
+        indexes = {
+            name: [entry["key"] for entry in (await database[name].index_information()).values()]
+            for name in await database.list_collection_names()
+        }
+        complaints = {text for call in calls if (text := complaint(call, indexes))}
+        assert calls, "nothing was watched"
+        assert not complaints, "\n".join(sorted(complaints))
+
+
+@pytest.mark.parametrize(
+    ("where", "sort", "index"),
+    [
+        ({"a": 1}, [], [("b", 1), ("a", 1)]),
+        ({}, [("b", -1)], [("a", 1), ("b", -1)]),
+        ({"a": {"$gt": 1}}, [("b", 1)], [("a", 1), ("b", 1)]),
+        ({"a": 1}, [("b", 1), ("c", -1)], [("a", 1), ("b", 1), ("c", 1)]),
+        ({"a": 1, "z": 2}, [], [("a", 1)]),
+    ],
+)
+def test_the_rule_of_indexes_sees_what_none_serves(where: dict[str, Any], sort: Keys, index: Keys) -> None:
+    assert not is_served("messages", where, sort, index)
+
+
+async def test_a_read_without_limit_is_seen() -> None:
+    assert complaint(Call("messages", "find", ({"_id": 1},)), {}) is not None
+
+
+def test_reads_and_writes_are_told_apart() -> None:
+    assert not READS & WRITES
+
+
+OPERATORS: list[Any] = [{"$gt": ""}, {"$ne": None}, {"$regex": ".*"}, {"$where": "true"}, ["$gt"], '{"$gt": ""}', "$ne"]
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[MongoStore]:
+    client: Any = AsyncMongoMockClient()
+    clock = FakeClock()
+    async with mongo_migrations(URI, clock=clock, database="baton", client=client) as target:
+        await migrate(target)
+    store = MongoStore(URI, clock=clock, database="baton", client=client)
+    await store.open()
+    await store.commit([samples.send(samples.conversation(claude_session_id="session"), is_new=True)])
+    await store.put_project(samples.project())
+    yield store
+    await store.close()
+
+
+@pytest.mark.parametrize("value", OPERATORS, ids=repr)
+async def test_an_operator_in_the_place_of_a_value_finds_nothing(store: MongoStore, value: Any) -> None:
+    assert await store.run(value) is None
+    assert await store.conversation(value) is None
+    assert await store.message(value) is None
+    assert await store.prompt(value) is None
+    assert await store.project(value) is None
+    assert await store.attachment(value) is None
+    assert await store.attachment_content(value) is None
+    assert await store.load_lane(value) is None
+    assert list(await store.history(value)) == []
+    assert (await store.changes_after(value, 0, 10)).messages == ()
+    assert list(await store.prompts(conversation_id=value)) == []
+    assert not await store.delete_project(value)
+    await store.purge_conversation(value)
+    assert (await store.counts()).messages["completed"] == 1
+
+
+@pytest.mark.parametrize("value", OPERATORS, ids=repr)
+async def test_an_operator_in_a_filter_lists_nothing(store: MongoStore, value: Any) -> None:
+    assert (await store.conversations(ConversationFilter(session_id=value))).items == ()
+    assert (await store.conversations(ConversationFilter(project_id=value))).items == ()
+    assert (await store.search("hello", project_id=value)).items == ()
+
+
+@pytest.mark.parametrize("value", [value for value in OPERATORS if not isinstance(value, str)], ids=repr)
+async def test_an_operator_is_not_stored_as_an_id(store: MongoStore, value: Any) -> None:
+    conversation = samples.conversation()
+    bad_request = samples.send(conversation, is_new=True, request_id=value)
+    bad_id = Change(conversation_id=value, conversation=conversation, is_new=True)
+    for change in (bad_request, bad_id):
+        (outcome,) = await store.commit([change])
+        assert isinstance(outcome, Refused)
+    assert await store.conversation(conversation.id) is None
+
+
+@pytest.mark.parametrize("text", ['{"$gt": ""}', "$ne", "$where", "a.b"])
+async def test_a_request_named_like_an_operator_is_a_request(store: MongoStore, text: str) -> None:
+    send = samples.send(samples.conversation(), is_new=True, request_id=text, content=text)
+    assert await store.commit([send]) == [Committed()]
+    assert await store.commit([send]) == [Known()]
+    assert await store.run(RequestId(text)) == send.new_run
+
+
+async def test_limits_below_one_list_nothing(store: MongoStore) -> None:
+    # To the driver, 0 means no limit.
+    assert list(await store.runs(frozenset(RunStatus), limit=0)) == []
+    assert list(await store.prompts(PromptStatus.PENDING, limit=0)) == []
+    assert list(await store.projects(limit=0)) == []
+    assert list(await store.history(samples.conversation().id, limit=0)) == []
+    assert (await store.search("hello", limit=0)).items == ()
+    assert new_object_id() not in [run.request_id for run in await store.runs(frozenset(RunStatus))]
