@@ -1,0 +1,331 @@
+"""One process of Claude Code: started, spoken to one turn at a time, stopped, and ended without an orphan.
+
+Its output is read at once for its whole life, because the SDK stops reading after about a hundred messages that
+nobody took, and then hangs. Nothing is kept waiting: a turn's messages are translated and emitted as they come
+(`Turn.emit` never waits), what is said between turns goes into a bounded list.
+"""
+
+import asyncio
+import json
+import logging
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import claude_agent_sdk as sdk
+
+from baton.agents.claude_environment import LAUNCHER, child_environment, inherited_names, launch_environment
+from baton.agents.claude_environment import without_secrets as cleaned
+from baton.agents.claude_events import Translation
+from baton.agents.claude_prompts import TurnPrompts
+from baton.agents.processes import kill_tree
+from baton.core.errors import AgentFailed
+from baton.core.ports import Turn
+from baton.core.text import clean_text
+
+logger = logging.getLogger(__name__)
+
+MAX_FRAME_BYTES: Final = 64 << 20
+"""One message of Claude Code; with the SDK's default of 1 MiB one large tool result ends the process."""
+ABORT_TIMEOUT_S: Final = 6.0
+"""How long an interrupted turn may take to end before the process is killed; the port allows 8 s in all."""
+CLOSE_TIMEOUT_S: Final = 2.0
+"""How long it may take to write its session file after its input ended; then it is killed."""
+REAP_TIMEOUT_S: Final = 1.0
+"""How long a process that was killed, or interrupted for its end, may take."""
+_INTERRUPT_AGAIN_S: Final = 1.0
+_KEPT_BETWEEN_TURNS: Final = 1000
+_STDERR_LINES: Final = 20
+
+
+class SessionUnknown(AgentFailed):
+    """Claude Code has no session of the id that was to be resumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPlan:
+    """What a process is started for. Those of its properties that cannot change later decide whether it is reused."""
+
+    session_id: str
+    """Of the session that it will be in: of a new one, chosen by us."""
+    resume: str | None = None
+    fork: bool = False
+    working_directory: str
+    model: str | None = None
+    mode: sdk.PermissionMode = "default"
+    allowed_tools: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _ActiveTurn:
+    """A turn under way."""
+
+    prompt_id: str
+    turn: Turn
+    translation: Translation
+    prompts: TurnPrompts
+    result: "asyncio.Future[sdk.ResultMessage]"
+
+    def take(self, message: object) -> None:
+        self.turn.emit(*self.translation.take(message))
+        if isinstance(message, sdk.ResultMessage) and self._is_answer(message) and not self.result.done():
+            self.result.set_result(message)
+
+    def _is_answer(self, result: sdk.ResultMessage) -> bool:
+        """Whether it ends this turn, and not one that Claude Code began by itself before it."""
+        if result.user_message_uuids and self.prompt_id in result.user_message_uuids:
+            return True
+        return result.origin is None or result.origin["kind"] != "task-notification"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnd:
+    """How a turn ended, as Claude Code tells it."""
+
+    result: sdk.ResultMessage
+    error: str | None
+    """What it said of itself instead of an answer."""
+    was_stopped: bool
+    """A person ended it with an answer."""
+
+
+@dataclass(slots=True, eq=False)
+class ClaudeSession:
+    """One process and the session in it. `turn` calls never overlap."""
+
+    plan: SessionPlan
+    environment: Mapping[str, str]
+    """Of the child, before what must not reach it is taken away."""
+    program: str
+    trusts_folder: bool = False
+    """Load what lies in the working directory (settings, hooks, CLAUDE.md), and not only what the person set up."""
+    session_id: str = ""
+    """Of the session that it is in now."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """What the process said of itself at its start: commands, models, its process id."""
+    between_turns: deque[object] = field(default_factory=lambda: deque(maxlen=_KEPT_BETWEEN_TURNS))
+    """What it said while no run was there to tell it to; the oldest goes first."""
+    _client: sdk.ClaudeSDKClient | None = None
+    _reader: "asyncio.Task[None] | None" = None
+    _active: _ActiveTurn | None = None
+    _stderr: deque[str] = field(default_factory=lambda: deque(maxlen=_STDERR_LINES))
+    _model: str | None = None
+    _mode: str = "default"
+    _is_killed: bool = False
+
+    def __post_init__(self) -> None:
+        self.session_id = self.session_id or self.plan.session_id
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take another turn."""
+        return self._reader is not None and not self._reader.done() and not self._is_killed
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether its output has ended: from then on its process id may be another's."""
+        return self._reader is None or (self._reader.done() and not self._reader.cancelled())
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the child, once it has started."""
+        pid = self.info.get("pid")
+        return pid if isinstance(pid, int) else None
+
+    async def open(self) -> None:
+        """Start the process. Raises AgentFailed, or SessionUnknown where it was to resume.
+
+        Cancelled, it ends what it started, within about 6 s.
+        """
+        client = sdk.ClaudeSDKClient(self._options())
+        await self._call(client.connect())
+        self._client = client
+        self.info = await client.get_server_info() or {}
+        self._model, self._mode = self.plan.model, self.plan.mode
+        self._reader = asyncio.create_task(self._read(client), name=f"claude-reader-{self.plan.session_id}")
+        self._reader.add_done_callback(self._reader_ended)
+        logger.info("claude started", extra={"action": "claude.started", "sessionId": self.plan.session_id})
+
+    async def turn(self, content: str | list[dict[str, Any]], turn: Turn, translation: Translation) -> TurnEnd:
+        """Say `content` and wait for the end of the turn; everything said meanwhile is emitted.
+
+        Raises AgentFailed when the process dies. Cancelled, it interrupts the turn and waits for its end; where
+        that takes longer than ABORT_TIMEOUT_S, the process is killed and the session is no longer alive.
+        """
+        assert self._active is None, "turns of one session never overlap"
+        result: asyncio.Future[sdk.ResultMessage] = asyncio.get_running_loop().create_future()
+        prompts = TurnPrompts(turn, translation.tool_input)
+        active = self._active = _ActiveTurn(str(uuid.uuid4()), turn, translation, prompts, result)
+        try:
+            await self._say(active.prompt_id, content)
+            ended = await asyncio.shield(result)
+        except asyncio.CancelledError:
+            await self._stop(active)
+            raise
+        finally:
+            self._active = None
+            prompts.close()
+            result.cancel()
+        return TurnEnd(ended, translation.error, prompts.was_stopped)
+
+    async def use(self, model: str | None, mode: sdk.PermissionMode) -> None:
+        """Have the next turn run with these. Raises AgentFailed."""
+        assert self._client is not None, "the session is open"
+        if model != self._model:
+            await self._call(self._client.set_model(model))
+            self._model = model
+        if mode != self._mode:
+            await self._call(self._client.set_permission_mode(mode))
+            self._mode = mode
+
+    def after(self, translation: Translation) -> None:
+        """Take over what changed in a turn: `/clear` begins a new session, an accepted plan ends plan mode."""
+        self.session_id = translation.session_id or self.session_id
+        self._mode = translation.mode or self._mode
+
+    async def close(self) -> None:
+        """End the process, by force where it does not end by itself. At most 5 s; idempotent."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        if self._active is not None:
+            # A turn goes on after the end of its input, and is killed then; interrupted, it is written down at once.
+            with suppress(TimeoutError, AgentFailed):
+                async with asyncio.timeout(REAP_TIMEOUT_S):
+                    await self._call(client.interrupt())
+        await _cancelled(self._reader)
+        ending = asyncio.create_task(client.disconnect(), name=f"claude-close-{self.plan.session_id}")
+        try:
+            await asyncio.wait({ending}, timeout=CLOSE_TIMEOUT_S)
+            if not ending.done():
+                self.kill()
+                await asyncio.wait({ending}, timeout=REAP_TIMEOUT_S)
+        finally:
+            if not ending.done():
+                self.kill()
+            await _cancelled(ending)
+        logger.info("claude ended", extra={"action": "claude.ended", "sessionId": self.plan.session_id})
+
+    def kill(self) -> None:
+        """End the process, and what its tools have started, at once."""
+        if self.process_id is not None and not self._has_ended:
+            self._is_killed = True
+            kill_tree(self.process_id)
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _options(self) -> sdk.ClaudeAgentOptions:
+        plan, child = self.plan, child_environment(self.environment)
+        resumes = plan.resume is not None and not plan.fork
+        return sdk.ClaudeAgentOptions(
+            cli_path=str(LAUNCHER),
+            env=launch_environment(child, self.program, inherited_names()),
+            cwd=plan.working_directory,
+            model=plan.model,
+            permission_mode=plan.mode,
+            resume=plan.resume,
+            fork_session=plan.fork,
+            session_id=None if resumes else plan.session_id,
+            # By settings and not by `allowed_tools`, which warns that such tools are not asked for: that is the aim.
+            settings=json.dumps({"permissions": {"allow": plan.allowed_tools}}) if plan.allowed_tools else None,
+            # A repository's own settings could run its hooks.
+            setting_sources=["user", "project", "local"] if self.trusts_folder else ["user"],
+            system_prompt={"type": "preset", "preset": "claude_code"},
+            include_partial_messages=True,
+            forward_subagent_text=True,
+            max_buffer_size=MAX_FRAME_BYTES,
+            can_use_tool=self._decide,
+            stderr=self._stderr.append,
+        )
+
+    async def _decide(
+        self, tool: str, tool_input: dict[str, Any], context: sdk.ToolPermissionContext
+    ) -> sdk.PermissionResultAllow | sdk.PermissionResultDeny:
+        if self._active is None:
+            return sdk.PermissionResultDeny(message="Nobody is here to be asked. Wait for the next message.")
+        return await self._active.prompts.decide(tool, tool_input, context)
+
+    async def _say(self, prompt_id: str, content: str | list[dict[str, Any]]) -> None:
+        assert self._client is not None, "the session is open"
+        message = {"role": "user", "content": content}
+
+        async def prompt() -> AsyncIterator[dict[str, Any]]:
+            yield {"type": "user", "message": message, "parent_tool_use_id": None, "uuid": prompt_id}
+
+        await self._call(self._client.query(prompt()))
+
+    async def _read(self, client: sdk.ClaudeSDKClient) -> None:
+        async for message in client.receive_messages():
+            if self._active is None:
+                self.between_turns.append(message)
+            else:
+                self._active.take(message)
+
+    def _reader_ended(self, reader: "asyncio.Task[None]") -> None:
+        """The process has ended, or said what cannot be read: whoever waits for an answer is told."""
+        error = None if reader.cancelled() else reader.exception()
+        if self._active is not None and not self._active.result.done():
+            self._active.result.set_exception(self._failure(error))
+
+    async def _stop(self, active: _ActiveTurn) -> None:
+        """Interrupt the turn until it has ended; kill the process where it does not."""
+        try:
+            async with asyncio.timeout(ABORT_TIMEOUT_S):
+                while not active.result.done():
+                    await self._interrupt()
+                    # Asked before the turn had begun, it may be overheard: it is asked again.
+                    await asyncio.wait({active.result}, timeout=_INTERRUPT_AGAIN_S)
+        except (TimeoutError, AgentFailed):
+            logger.warning("claude did not stop", extra={"action": "claude.killed", "sessionId": self.plan.session_id})
+        finally:
+            if not active.result.done():
+                self.kill()
+            elif not active.result.cancelled():
+                active.result.exception()  # looked at, so that nobody complains about it
+
+    async def _interrupt(self) -> None:
+        if self._client is not None and self.is_alive:
+            await self._call(self._client.interrupt())
+
+    async def _call(self, call: Awaitable[None]) -> None:
+        """A call of the SDK. Raises AgentFailed for everything that goes wrong in it."""
+        try:
+            await call
+        except Exception as error:  # the SDK raises bare Exceptions when a control call fails
+            raise self._failure(error) from error
+
+    def _failure(self, error: BaseException | None) -> AgentFailed:
+        if isinstance(error, sdk.ResultError) and any("No conversation found" in text for text in error.errors):
+            return SessionUnknown("Claude Code does not know this session any more")
+        if isinstance(error, sdk.CLINotFoundError):
+            return AgentFailed("Claude Code's program could not be started", code="agent_missing")
+        if isinstance(error, sdk.ProcessError):
+            what = f"Claude Code ended unexpectedly ({_exit_text(error.exit_code)})"
+        elif error is None:
+            what = "Claude Code ended unexpectedly"
+        else:
+            what = f"Claude Code failed: {error}"
+        return AgentFailed(self._with_last_words(what), retryable=True)
+
+    def _with_last_words(self, what: str) -> str:
+        """`what`, with the last lines of stderr, without anything secret."""
+        lines = [line.strip() for line in list(self._stderr)[-3:] if line.strip()]
+        text = f"{what}: {' / '.join(lines)}" if lines else what
+        return clean_text(cleaned(text, self.environment))[:500]
+
+
+def _exit_text(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+async def _cancelled(task: "asyncio.Task[None] | None") -> None:
+    """Cancel a task and wait until it has ended, whatever it ended with."""
+    if task is None:
+        return
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # looked at: it was told where it mattered
