@@ -1,0 +1,229 @@
+"""Who watches what, and how an event reaches all of them at the price of one.
+
+Each event is framed once, whatever the number of watchers, and all that one `publish` has for a socket leaves in
+one write. A watcher that does not keep up leaves the room and is told to join again, so that what waits for it is
+bounded. Knows no services; names and payloads come from `wire`, bytes go to `engine`.
+"""
+
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from baton.core.events import BridgesChanged, Event, RoomEvent
+from baton.core.ids import ConversationId
+from baton.core.limits import Limits
+from baton.web.engine import Connection
+from baton.web.packets import Frame, event_frame
+from baton.web.wire import RESYNC, wire_event
+
+logger = logging.getLogger(__name__)
+
+RESYNC_AFTER_MS: Final = (250, 2000)
+"""A client that fell behind comes back after a random time in here, so that many do not come at once."""
+
+Outbox = dict[Connection, list[Frame]]
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """One socket in one conversation's room. `held`: what waits for the answer to its join; None: nothing holds it."""
+
+    sid: str
+    connection: Connection
+    conversation_id: ConversationId
+    held: list[Frame] | None = None
+    held_bytes: int = 0
+    fell_behind: bool = False
+    """More was held than may wait: it is told to join again once it has its answer."""
+
+
+class Joining:
+    """One join under way. No event of the conversation reaches the socket between here and `end`.
+
+    `end` must be called when the answer is on its way, whatever came of the join.
+    """
+
+    __slots__ = ("_conversation_id", "_earlier", "_fanout", "_lost_earlier", "_sid", "_was_member")
+
+    def __init__(self, fanout: "Fanout", sid: str, conversation_id: ConversationId) -> None:
+        self._fanout, self._sid, self._conversation_id = fanout, sid, conversation_id
+        member = fanout.hold(sid, conversation_id)
+        self._was_member = member is not None
+        self._earlier: list[Frame] = []
+        self._lost_earlier = False
+
+    def subscribe(self) -> None:
+        """From now on the socket gets every event: to be called at the instant to which the snapshot is true."""
+        member = self._fanout.enter(self._sid, self._conversation_id)
+        if member is not None and member.held is not None:
+            # The snapshot holds what came before; it counts again only if the join is refused after all.
+            self._earlier, self._lost_earlier = member.held, member.fell_behind
+            member.held, member.held_bytes, member.fell_behind = [], 0, False
+
+    def end(self, *, joined: bool) -> None:
+        """Let go what was held. A refused join changes nothing: who was in the room gets what it missed."""
+        if joined:
+            self._fanout.release(self._sid, self._conversation_id)
+        elif self._was_member:
+            self._fanout.release(self._sid, self._conversation_id, before=None if self._lost_earlier else self._earlier)
+        else:
+            self._fanout.leave(self._sid, self._conversation_id)
+
+
+class Fanout:
+    """Implements `core.ports.Publisher` over the sockets that were added.
+
+    The bound of what may wait for one socket: `limits.backlog_max_bytes` for events of conversations, twice that
+    with the events for everybody (a socket beyond it is cut), and beside it the answers that the client asked for.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._backlog_max_bytes = limits.backlog_max_bytes
+        self._sockets: dict[str, Connection] = {}
+        self._rooms: dict[ConversationId, dict[str, _Member]] = {}
+        self._joined: dict[str, set[ConversationId]] = {}
+        # Not for secrets: it only spreads clients over time.
+        self._random = random.Random()  # noqa: S311
+
+    # --- sockets and rooms ---
+
+    @property
+    def socket_count(self) -> int:
+        """Sockets that were let in."""
+        return len(self._sockets)
+
+    @property
+    def conversation_count(self) -> int:
+        """Conversations that somebody watches."""
+        return len(self._rooms)
+
+    def add(self, sid: str, connection: Connection) -> None:
+        """A socket that gets what everybody gets from now on."""
+        self._sockets[sid] = connection
+        self._joined[sid] = set()
+
+    def remove(self, sid: str) -> None:
+        """The socket is gone. Idempotent."""
+        for conversation_id in self._joined.pop(sid, set()):
+            self._drop(sid, conversation_id)
+        self._sockets.pop(sid, None)
+
+    def joining(self, sid: str, conversation_id: ConversationId) -> Joining:
+        """Begin a join."""
+        return Joining(self, sid, conversation_id)
+
+    def hold(self, sid: str, conversation_id: ConversationId) -> _Member | None:
+        """Keep events back from a member; None: it is not one."""
+        member = self._rooms.get(conversation_id, {}).get(sid)
+        if member is not None and member.held is None:
+            member.held, member.held_bytes = [], 0
+        return member
+
+    def enter(self, sid: str, conversation_id: ConversationId) -> _Member | None:
+        """Make it a held member; None: the socket has gone meanwhile."""
+        connection = self._sockets.get(sid)
+        if connection is None:
+            return None
+        room = self._rooms.setdefault(conversation_id, {})
+        member = room.get(sid)
+        if member is None:
+            member = room[sid] = _Member(sid, connection, conversation_id, held=[])
+            self._joined[sid].add(conversation_id)
+        return member
+
+    def release(self, sid: str, conversation_id: ConversationId, before: Sequence[Frame] | None = ()) -> None:
+        """Send a member what was held (`before` first; None: that is lost), and hold no more."""
+        member = self._rooms.get(conversation_id, {}).get(sid)
+        if member is None or member.held is None:
+            return
+        held, member.held, member.held_bytes = [*(before or ()), *member.held], None, 0
+        if member.fell_behind or before is None:
+            held = [self._expel(member)]
+        if held:
+            member.connection.transmit(held)
+
+    def leave(self, sid: str, conversation_id: ConversationId) -> None:
+        """No more events of this conversation for this socket. Idempotent."""
+        self._joined.get(sid, set()).discard(conversation_id)
+        self._drop(sid, conversation_id)
+
+    def _drop(self, sid: str, conversation_id: ConversationId) -> None:
+        room = self._rooms.get(conversation_id)
+        if room is None:
+            return
+        room.pop(sid, None)
+        if not room:
+            del self._rooms[conversation_id]
+
+    # --- telling ---
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """See `core.ports.Publisher`."""
+        outbox: Outbox = {}
+        for event in events:
+            if isinstance(event, RoomEvent):
+                self._put_for_room(event, outbox)
+            else:
+                self._put_for_all(event, outbox)
+        for connection, frames in outbox.items():
+            connection.transmit(frames)
+
+    def tell(self, sid: str, event: BridgesChanged) -> None:
+        """Tell one socket alone."""
+        connection = self._sockets.get(sid)
+        if connection is not None:
+            connection.transmit((event_frame(*wire_event(event)),))
+
+    def _put_for_room(self, event: RoomEvent, outbox: Outbox) -> None:
+        room = self._rooms.get(event.conversation_id)
+        if not room:
+            return
+        frame = event_frame(*wire_event(event))
+        late: list[_Member] = []
+        for member in room.values():
+            connection = member.connection
+            if member.held is not None:
+                self._put_aside(member, member.held, frame)
+            elif (
+                # Asked in two steps because nearly always the first, cheap one says no.
+                connection.backlog_bytes > self._backlog_max_bytes
+                and connection.excess_bytes() > self._backlog_max_bytes
+            ):
+                late.append(member)
+            elif connection in outbox:
+                outbox[connection].append(frame)
+            else:
+                outbox[connection] = [frame]
+        for member in late:
+            outbox.setdefault(member.connection, []).append(self._expel(member))
+
+    def _put_for_all(self, event: Event, outbox: Outbox) -> None:
+        if not self._sockets:
+            return
+        frame = event_frame(*wire_event(event))
+        hopeless_bytes = 2 * self._backlog_max_bytes
+        for connection in self._sockets.values():
+            if connection.backlog_bytes > hopeless_bytes and connection.excess_bytes() > hopeless_bytes:
+                connection.cut()
+            else:
+                outbox.setdefault(connection, []).append(frame)
+
+    def _put_aside(self, member: _Member, held: list[Frame], frame: Frame) -> None:
+        member.held_bytes += len(frame.wire)
+        if member.held_bytes > self._backlog_max_bytes:
+            member.fell_behind = True
+            held.clear()
+        else:
+            held.append(frame)
+
+    def _expel(self, member: _Member) -> Frame:
+        """Take it out of the room; the event that tells it."""
+        self.leave(member.sid, member.conversation_id)
+        logger.warning(
+            "📡 a browser does not keep up and must join again",
+            extra={"action": "socket.resync", "sid": member.sid, "conversationId": member.conversation_id},
+        )
+        retry_after_ms = self._random.randint(*RESYNC_AFTER_MS)
+        return event_frame(RESYNC, {"conversationId": member.conversation_id, "retryAfterMs": retry_after_ms})

@@ -1,0 +1,56 @@
+"""REST: thin routes over the services. `setup_rest` hangs all of it into an aiohttp application."""
+
+from aiohttp import hdrs, web
+
+from baton.core.limits import Limits
+from baton.services.catalog import Services
+from baton.web.access import Access
+from baton.web.rest.errors import error_middleware, meet_expectation
+from baton.web.rest.health import HealthFacts, HealthProbe
+from baton.web.rest.metrics import Metrics
+from baton.web.rest.openapi import describe
+from baton.web.rest.route import Desk, Entrance
+from baton.web.rest.table import ROUTES
+from baton.web.status_page import add_status_page
+
+
+def setup_rest(
+    app: web.Application,
+    services: Services,
+    access: Access,
+    *,
+    version: str,
+    health: HealthProbe,
+    limits: Limits,
+    metrics: Metrics | None = None,
+) -> None:
+    """Add all routes, the status page, the error shape and the request counters to `app`.
+
+    Its middlewares go to the front: errors of everything behind them, other parts' too, get the one shape.
+    """
+    metrics = metrics or Metrics()
+    desk = Desk(
+        services=services,
+        access=access,
+        limits=limits,
+        health=health,
+        metrics=metrics,
+        version=version,
+        description=describe(ROUTES, version),
+    )
+    app.middlewares[:0] = [metrics.middleware(), error_middleware()]
+    app.on_response_prepare.append(_add_safe_headers)
+    for route in ROUTES:
+        serve = Entrance(route, desk).serve
+        app.router.add_route(route.method, route.path, serve, expect_handler=meet_expectation)
+        if route.method == hdrs.METH_GET:
+            app.router.add_route(hdrs.METH_HEAD, route.path, serve, expect_handler=meet_expectation)
+    add_status_page(app, access)
+
+
+async def _add_safe_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+
+
+__all__ = ["HealthFacts", "HealthProbe", "Metrics", "setup_rest"]

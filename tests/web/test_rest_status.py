@@ -1,0 +1,205 @@
+"""Health, metrics, presence, counts, login, the status page and the description of the API."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from baton.web.rest.health import judge
+from baton.web.rest.openapi import operation_id
+from baton.web.rest.table import ROUTES
+from tests.web.rest_stage import Stage, facts
+
+# --- health ------------------------------------------------------------------------------------------------------
+
+
+async def test_health_has_exactly_the_promised_fields(rest: Stage) -> None:
+    rest.facts = facts(sockets=3, conversations=2, active=1, queued=4, away=1, pending_prompts=5)
+    assert await rest.get("/health", token=None) == {
+        "status": "ok",
+        "version": "1.2.3",
+        "uptimeS": 12.5,
+        "connections": {"sockets": 3, "conversations": 2, "bridges": 1},
+        "services": {"store": "ok", "bridge": "ok", "jobs": "ok", "frontend": "ok"},
+        "runs": {"active": 1, "queued": 4, "away": 1, "stuck": 0},
+        "prompts": {"pending": 5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, "ok"),
+        ({"bridges": 0}, "degraded"),
+        ({"are_jobs_ok": False}, "degraded"),
+        ({"stuck": 1}, "degraded"),
+        ({"is_store_ok": False}, "down"),
+        ({"is_ready": False}, "down"),
+        ({"is_store_ok": False, "bridges": 0}, "down"),
+    ],
+)
+def test_health_is_judged_from_its_facts(changes: dict[str, Any], status: str) -> None:
+    assert judge(facts(**changes), "1").status == status
+
+
+@pytest.mark.parametrize(("changes", "expected"), [({}, 200), ({"bridges": 0}, 200), ({"is_store_ok": False}, 503)])
+async def test_a_platform_is_told_by_the_status_whether_to_send_requests(
+    rest: Stage, changes: dict[str, Any], expected: int
+) -> None:
+    rest.facts = facts(**changes)
+    assert (await rest.ask("GET", "/health", token=None)).status == expected
+    assert (await rest.ask("GET", "/health/ready", token=None)).status == expected
+    assert (await rest.ask("GET", "/health/live", token=None)).status == 200
+
+
+async def test_metrics_are_prometheus_text_and_count_routes_not_paths(rest: Stage) -> None:
+    await rest.conversation()
+    await rest.ask("GET", "/api/projects/nonsense")
+    await rest.ask("GET", "/no/such/path")
+    answered = await rest.ask("GET", "/metrics")
+    text = answered.content.decode()
+    assert answered.headers["Content-Type"].startswith("text/plain")
+    assert "baton_up 1.0" in text
+    assert 'baton_service_up{service="store"} 1.0' in text
+    assert 'baton_http_requests_total{method="GET",route="/api/projects/{projectId}",status="404"} 1.0' in text
+    assert 'baton_http_requests_total{method="GET",route="none",status="404"} 1.0' in text
+    assert "nonsense" not in text
+    assert "/no/such/path" not in text
+
+
+async def test_metrics_are_not_public(rest: Stage) -> None:
+    assert (await rest.ask("GET", "/metrics", token=None)).code == "unauthenticated"
+
+
+async def test_bridges_counts_and_latency_are_told(rest: Stage) -> None:
+    await rest.send(await rest.conversation())
+    assert [bridge["id"] for bridge in (await rest.get("/api/bridges"))["bridges"]] == ["local"]
+    assert (await rest.get("/api/stats"))["conversations"] == {"active": 1}
+    latency = (await rest.ask("POST", "/api/chat/test-latency")).body
+    assert set(latency) == {"ok", "storeWriteMs", "storeReadMs", "bridgeRoundTripMs", "loopLagMs"}
+    rest.bridge.connected = False
+    assert (await rest.ask("POST", "/api/chat/test-latency")).body["bridgeRoundTripMs"] is None
+
+
+# --- login ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_login_is_a_cookie_that_scripts_cannot_read(rest: Stage) -> None:
+    answered = await rest.ask("POST", "/api/login", json={"token": "user-token"}, token=None)
+    assert answered.body == {"ok": True, "userId": "anna", "role": "user"}
+    cookie = answered.headers["Set-Cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert (await rest.get("/api/me", token=None))["userId"] == "anna"
+
+
+async def test_a_logout_takes_the_cookie_back(rest: Stage) -> None:
+    await rest.ask("POST", "/api/login", json={"token": "user-token"}, token=None)
+    await rest.ask("POST", "/api/logout", token=None)
+    assert (await rest.ask("GET", "/api/me", token=None)).code == "unauthenticated"
+
+
+@pytest.mark.parametrize(("token", "code"), [("wrong", "unauthenticated"), ("bridge-token", "forbidden")])
+async def test_a_wrong_token_gives_no_cookie(rest: Stage, token: str, code: str) -> None:
+    answered = await rest.ask("POST", "/api/login", json={"token": token}, token=None)
+    assert answered.code == code
+    assert "Set-Cookie" not in answered.headers
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_page_comes_without_a_login_and_runs_nothing_inline(rest: Stage) -> None:
+    page = await rest.ask("GET", "/", token=None)
+    html = page.content.decode()
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<style|style=|\son\w+=|<script>|javascript:|https?://", html)
+
+
+async def test_every_file_that_the_page_names_is_served(rest: Stage) -> None:
+    html = (await rest.ask("GET", "/", token=None)).content.decode()
+    named = re.findall(r'(?:src|href)="(/static/[^"]+)"', html)
+    assert len(named) >= 3
+    for path in named:
+        file = await rest.ask("GET", path, token=None)
+        assert (file.status, file.headers["X-Content-Type-Options"]) == (200, "nosniff"), path
+
+
+async def test_a_file_that_the_browser_has_is_not_sent_again(rest: Stage) -> None:
+    first = await rest.ask("GET", "/static/status.js", token=None)
+    headers = {"If-None-Match": first.headers["ETag"]}
+    assert (await rest.ask("GET", "/static/status.js", token=None, headers=headers)).status == 304
+
+
+@pytest.mark.parametrize("name", ["secret", "..%2F__init__.py", "%2e%2e%2faccess.py", "index.html%00.css"])
+async def test_nothing_but_the_pages_own_files_is_served(rest: Stage, name: str) -> None:
+    assert (await rest.ask("GET", f"/static/{name}", token=None)).code == "not_found"
+
+
+async def test_the_printed_link_logs_in_and_leaves_no_token_behind(rest: Stage) -> None:
+    answered = await rest.ask("GET", "/?token=user-token", token=None)
+    assert (answered.status, answered.headers["Location"]) == (303, "/")
+    assert answered.headers["Cache-Control"] == "no-store"
+    assert (await rest.get("/api/me", token=None))["userId"] == "anna"
+
+
+@pytest.mark.parametrize("token", ["wrong", "bridge-token", ""])
+async def test_a_link_with_a_wrong_token_logs_nobody_in(rest: Stage, token: str) -> None:
+    answered = await rest.ask("GET", f"/?token={token}", token=None)
+    assert (answered.status, answered.headers["Location"]) == (303, "/#token-refused")
+    assert "Set-Cookie" not in answered.headers
+
+
+# --- OpenAPI ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_description_is_valid_openapi(rest: Stage) -> None:
+    document = await rest.get("/api/openapi.json", token=None)
+    validate(document)
+    assert document["info"]["version"] == "1.2.3"
+
+
+async def test_every_route_of_the_app_is_described_and_nothing_else(rest: Stage) -> None:
+    document = await rest.get("/api/openapi.json", token=None)
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    served = {
+        (route.method, route.resource.canonical)
+        for route in rest.app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    assert served - described == {("GET", "/"), ("GET", "/static/{name}")}
+    assert described <= served
+
+
+def test_operations_have_names_of_their_own() -> None:
+    names = [operation_id(route) for route in ROUTES]
+    assert len(set(names)) == len(names)
+
+
+async def test_what_the_path_gives_is_not_asked_for_in_the_body(rest: Stage) -> None:
+    document = await rest.get("/api/openapi.json", token=None)
+    body = document["paths"]["/api/chat/conversations/{conversationId}/messages"]["post"]["requestBody"]
+    properties = body["content"]["application/json"]["schema"]["properties"]
+    assert "conversationId" not in properties
+    assert properties["content"]["type"] == "string"
+
+
+def test_only_what_must_be_is_public() -> None:
+    public = {route.path for route in ROUTES if route.is_public}
+    assert public == {
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/api/openapi.json",
+        "/api/login",
+        "/api/logout",
+    }
+
+
+def test_facts_can_be_replaced_one_by_one() -> None:
+    assert replace(facts(), bridges=0) == facts(bridges=0)
