@@ -55,7 +55,7 @@ def message_section(message: Message) -> str:
         parts.append("\n".join(_attachment(attachment) for attachment in message.attachments))
     if message.error is not None:
         parts.append(f"> **{_inline(message.error.code)}**: {_one_line(message.error.message)}")
-    return "\n\n".join(part.rstrip("\n") for part in ["", "---", *parts]) + "\n"
+    return "\n" + "\n\n".join(part.rstrip("\n") for part in ["---", *parts]) + "\n"
 
 
 def close_fences(text: str) -> str:

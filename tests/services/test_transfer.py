@@ -210,7 +210,7 @@ async def test_a_project_is_kept_where_it_exists(transfer: Transfer, store: Sqli
     project = await Projects(store=store, clock=FakeClock()).create(ANNA, CreateProject(name="Garden"))
     document = await changed(transfer, store, projectId=project.id)
     assert (await transfer.import_document(ANNA, document)).project_id == project.id
-    document = await changed(transfer, store, projectId=new_object_id())
+    document["conversation"]["projectId"] = new_object_id()
     assert (await transfer.import_document(ANNA, document)).project_id is None
 
 
@@ -284,16 +284,15 @@ WRONG: Sequence[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "field"), WRONG)
-async def test_a_wrong_document_is_refused_whole_and_the_field_is_named(
-    spoil: Any, field: str, transfer: Transfer, store: SqliteStore
-) -> None:
+async def test_a_wrong_document_is_refused_whole_and_the_field_is_named(transfer: Transfer, store: SqliteStore) -> None:
     document = await changed(transfer, store)
     before = await store.counts()
-    spoil(document)
-    with pytest.raises(InvalidRequest) as refused:
-        await transfer.import_document(ANNA, document)
-    assert field in (refused.value.fields or {})
+    for spoil, field in WRONG:
+        spoiled = copy.deepcopy(document)
+        spoil(spoiled)
+        with pytest.raises(InvalidRequest) as refused:
+            await transfer.import_document(ANNA, spoiled)
+        assert field in (refused.value.fields or {}), field
     assert await store.counts() == before
 
 
@@ -340,9 +339,7 @@ async def _broken_import(path: Any, document: dict[str, Any], failure: BatonErro
     broken = Breaking(path, clock=FakeClock())
     broken.failure = failure
     await broken.open()
-    document["messages"] = [
-        {**document["messages"][5], "id": new_object_id(), "content": "y" * 90_000} for _ in range(1500)
-    ]
+    document["messages"] = [{**document["messages"][5], "id": new_object_id()} for _ in range(1100)]
     transfer = Transfer(store=broken, publisher=Browser(), clock=FakeClock(), limits=LIMITS)
     try:
         with pytest.raises(StoreUnavailable if failure else Conflict):

@@ -1,0 +1,119 @@
+# Everything a person does here, one target each. `make` and `make help` list them.
+# PYTHON=... chooses the interpreter, VENV=... the environment's folder, ARGS=... goes to the program that is run.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+CLIENTS := tests/clients
+ARGS ?=
+
+# --- environment ----------------------------------------------------------------------------------------------
+
+# The first interpreter that is new enough. A shim that answers `command -v` may still refuse to run, so each is asked.
+define FIND_PYTHON
+found=; \
+for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python3.14 python); do \
+  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$candidate; break; fi; \
+done; \
+if [ -z "$$found" ]; then \
+  echo "Baton needs Python 3.11 or newer, and none was found. Install one (https://www.python.org/downloads/)," >&2; \
+  echo "or name it: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; \
+fi
+endef
+
+# Debian ships python3 without ensurepip: then `uv` or `virtualenv` do as well, and else the cure is named.
+define MAKE_VENV
+if [ -e "$(VENV)" ] && [ ! -e "$(VENV)/pyvenv.cfg" ]; then \
+  echo "$(VENV) is there and is no virtual environment: remove it, or choose another folder with VENV=..." >&2; exit 1; \
+fi; \
+rm -rf "$(VENV)"; \
+"$$found" -m venv "$(VENV)" >/dev/null 2>&1 \
+  || { rm -rf "$(VENV)"; uv venv --quiet --seed --python "$$found" "$(VENV)" 2>/dev/null; } \
+  || { rm -rf "$(VENV)"; "$$found" -m virtualenv --quiet "$(VENV)" 2>/dev/null; } \
+  || { rm -rf "$(VENV)"; \
+       echo "$$found cannot make a virtual environment (ensurepip is missing). Cure on Debian and Ubuntu:" >&2; \
+       echo "  sudo apt install python3-venv      or      pip install --user virtualenv" >&2; exit 1; }
+endef
+
+$(VENV)/.made:
+	@$(FIND_PYTHON); echo "Making $(VENV) with $$($$found --version)"; $(MAKE_VENV)
+	@touch $@
+
+# One stamp per set of extras; a change of the metadata installs again.
+$(VENV)/.run: $(VENV)/.made setup.cfg pyproject.toml
+	@echo "Installing Baton with Claude's SDK (once, some hundred megabytes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[claude]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml
+	@echo "Installing Baton with everything that checks and tests need (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[claude,dev]'
+	@touch $@ $(VENV)/.run
+
+$(CLIENTS)/node_modules/.installed: $(CLIENTS)/package.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \
+	  || { echo "The tests need Node.js 20 or newer (https://nodejs.org/): one of their clients is a JavaScript one." >&2; exit 1; }
+	@echo "Installing the JavaScript client of the tests (once)"
+	@cd $(CLIENTS) && npm install --silent --no-package-lock --no-audit --no-fund
+	@touch $@
+
+# --- people ---------------------------------------------------------------------------------------------------
+
+.PHONY: help
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(VENV)/.run ## Start Baton on http://localhost:3001 (ARGS="--port 4000" and the like)
+	@exec $(BIN)/baton serve $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.dev $(CLIENTS)/node_modules/.installed ## Run all tests (ARGS="-k prompt" and the like)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## Check format, lint, types and import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: fmt
+fmt: $(VENV)/.dev ## Format the code and mend what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the tables of docs/settings.md anew from the code
+	@$(BIN)/python -m tests.support.settings_reference
+
+.PHONY: db-check
+db-check: $(VENV)/.run ## Connect to the database, and say what is there and how fast it answers
+	@$(BIN)/baton db check $(ARGS)
+
+.PHONY: db-migrate
+db-migrate: $(VENV)/.run ## Bring the database up to date (ARGS=--dry-run only names what would be done)
+	@$(BIN)/baton db migrate $(ARGS)
+
+.PHONY: docker-up
+docker-up: ## Start Baton and MongoDB in containers
+	@docker compose up --detach --build --wait
+	@docker compose exec backend baton token show | sed 's|^|http://localhost:3001/?token=|'
+
+.PHONY: docker-down
+docker-down: ## Stop the containers; the data stays
+	@docker compose down
+
+.PHONY: logs
+logs: ## Follow the logs of the containers
+	@docker compose logs --follow --tail 200
+
+.PHONY: clean
+clean: ## Remove the environment, caches and builds; never data
+	@if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
+	@rm -rf $(CLIENTS)/node_modules build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find baton tests migrations benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,151 @@
+"""The `baton` command: reads arguments, calls what does the work, turns refusals into one clear text.
+
+Imports happen inside the commands, so that `baton --version` and `--help` answer at once.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from baton import __version__
+from baton.core.errors import BatonError, ConfigError
+from baton.settings import Setting, Settings, limits_table, load, settings_table
+
+EXIT_REFUSED: Final = 2
+"""A wrong setting or argument; what argparse itself uses."""
+EXIT_FAILED: Final = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. Refusals are one text on stderr, never a traceback."""
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = chosen.command
+    try:
+        return command(chosen)
+    except ConfigError as error:
+        print(f"baton: {error.message}", file=sys.stderr)
+        return EXIT_REFUSED
+    except BatonError as error:
+        print(f"baton: {error.message} ({error.code})", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 128 + 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its options. docs/cli.md names them all (a test holds it)."""
+    parser = argparse.ArgumentParser(prog="baton", description="Drive coding agents from a browser, and lose nothing.")
+    parser.add_argument("--version", action="version", version=f"baton {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_serve(commands)
+    _add_db(commands)
+    _add_token(commands)
+    return parser
+
+
+# --- serve -----------------------------------------------------------------------------------------------------
+
+
+def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="start the server",
+        description="Start the server. Each option can also be set in the environment, or in .env in this folder.",
+        epilog=_limits_epilog(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for setting in settings_table():
+        if setting.has_option:
+            _add_option(serve, setting)
+    serve.set_defaults(command=_serve)
+
+
+def _add_option(parser: argparse.ArgumentParser, setting: Setting) -> None:
+    names = " or ".join(setting.variables)
+    text = f"{setting.help} Accepted: {setting.kind.accepts}. [environment: {names}; default: {setting.default}]"
+    parser.add_argument(setting.option, dest=setting.name, metavar="VALUE", help=text.replace("%", "%%"))
+
+
+def _limits_epilog() -> str:
+    lines = [f"  {limit.variable:<32} {limit.default:>9}  {limit.help}" for limit in limits_table()]
+    secret = [f"  {item.variable:<32} {'':>9}  {item.help}" for item in settings_table() if not item.has_option]
+    return "\n".join(["environment only:", *secret, *lines])
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    settings = _load_settings(chosen)
+    from baton import logs, serving
+    from baton.app import create_app
+
+    logs.configure(settings.log_level, settings.log_format)
+    asyncio.run(serving.serve(settings, create_app, _tell))
+    return 0
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def _load_settings(chosen: argparse.Namespace) -> Settings:
+    names = {setting.name for setting in settings_table()}
+    return load({name: value for name, value in vars(chosen).items() if name in names and value is not None})
+
+
+# --- db --------------------------------------------------------------------------------------------------------
+
+
+def _add_db(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    database = commands.add_parser("db", help="look after the database")
+    actions = database.add_subparsers(metavar="ACTION", required=True)
+    migrate = actions.add_parser("migrate", help="bring the database up to date")
+    migrate.add_argument("--dry-run", action="store_true", help="only name what would be done")
+    migrate.set_defaults(command=_migrate)
+    check = actions.add_parser("check", help="connect, and say what is there and how fast it answers")
+    check.set_defaults(command=_check)
+    by_name = {setting.name: setting for setting in settings_table()}
+    for action in (migrate, check):
+        for name in ("store", "data"):
+            _add_option(action, by_name[name])
+
+
+def _migrate(chosen: argparse.Namespace) -> int:
+    from baton import database
+
+    asyncio.run(database.migrate(_load_settings(chosen), _tell, dry_run=chosen.dry_run))
+    return 0
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from baton import database
+
+    asyncio.run(database.check(_load_settings(chosen), _tell))
+    return 0
+
+
+# --- token -----------------------------------------------------------------------------------------------------
+
+
+def _add_token(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    token = commands.add_parser("token", help="show the tokens of this machine's server")
+    actions = token.add_subparsers(metavar="ACTION", required=True)
+    show = actions.add_parser("show", help="print the token alone, for use in scripts")
+    show.add_argument("role", nargs="?", choices=("admin", "bridge"), default="admin", help="[default: admin]")
+    _add_option(show, next(setting for setting in settings_table() if setting.name == "data"))
+    show.set_defaults(command=_show_token)
+
+
+def _show_token(chosen: argparse.Namespace) -> int:
+    from baton.core.commands import AccountRole
+    from baton.credentials import read_token
+
+    settings = _load_settings(chosen)
+    role = AccountRole(chosen.role)
+    given = settings.admin_token if role is AccountRole.ADMIN else settings.bridge_token
+    token = given or read_token(settings.data, role)
+    if token is None:
+        raise ConfigError(f"There is no token in {settings.data} yet: the first `baton serve` makes it")
+    _tell(token)
+    return 0

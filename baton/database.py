@@ -1,0 +1,76 @@
+"""The database that the settings name: which adapter that is, bringing it up to date, and looking at it.
+
+The adapters are imported when they are chosen, because a MongoDB driver takes longer to import than a start may.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+
+from baton.clock import SystemClock
+from baton.core.errors import ConfigError
+from baton.core.ports import Clock, Store
+from baton.credentials import prepare_folder
+from baton.settings import Settings
+
+
+def make_store(settings: Settings, clock: Clock) -> Store:
+    """The store, not opened yet."""
+    if settings.sqlite_path is not None:
+        from baton.storage.sqlite import SqliteStore
+
+        return SqliteStore(settings.sqlite_path, clock=clock)
+    from baton.storage.mongo import MongoStore
+
+    return MongoStore(settings.store_url, clock=clock)
+
+
+async def bring_up_to_date(settings: Settings, clock: Clock, *, dry_run: bool = False) -> list[str]:
+    """Run the migrations that the database has not had; the names of those run (or, dry, to run).
+
+    Raises ConfigError where the database cannot be reached or written, or is newer than this version.
+    """
+    if settings.sqlite_path is not None:
+        from baton.storage.sqlite_migrate import migrate_sqlite
+
+        if settings.sqlite_path.parent == settings.data:
+            prepare_folder(settings.data)
+        return await migrate_sqlite(settings.sqlite_path, clock=clock, dry_run=dry_run)
+    from baton.storage.migrate import migrate as run_migrations
+    from baton.storage.mongo import mongo_migrations
+
+    async with mongo_migrations(settings.store_url, clock=clock) as target:
+        return await run_migrations(target, dry_run=dry_run)
+
+
+async def migrate(settings: Settings, tell: Callable[[str], None], *, dry_run: bool = False) -> None:
+    """`baton db migrate`. Safe to run again, and beside a server of the version before."""
+    tell(settings.store_label)
+    names = await bring_up_to_date(settings, SystemClock(), dry_run=dry_run)
+    for name in names:
+        tell(f"{'would run' if dry_run else 'ran'} {name}")
+    if not names:
+        tell("up to date")
+
+
+async def check(settings: Settings, tell: Callable[[str], None]) -> None:
+    """`baton db check`: connect, count, time one durable write and one read. Raises what stands in the way."""
+    tell(settings.store_label)
+    if settings.sqlite_path is not None and not settings.sqlite_path.exists():
+        raise ConfigError("There is no database there yet: `baton serve` makes it, and so does `baton db migrate`")
+    store = make_store(settings, SystemClock())
+    try:
+        await store.open()
+        counts = await store.counts()
+        write_ms, read_ms = await store.probe()
+    finally:
+        await store.close()
+    for name, by_status in asdict(counts).items():
+        tell(f"{name:<14} {_counted(by_status)}")
+    tell(f"{'durable write':<14} {write_ms:.1f} ms")
+    tell(f"{'read':<14} {read_ms:.1f} ms")
+    tell("✅ healthy")
+
+
+def _counted(by_status: Mapping[str, int]) -> str:
+    parts = ", ".join(f"{status} {count}" for status, count in sorted(by_status.items()) if count)
+    return f"{sum(by_status.values())}" + (f" ({parts})" if parts else "")

@@ -1,0 +1,181 @@
+"""What one setting is, how its text is read, and what is accepted, in words for error texts and documentation."""
+
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+TOKEN_MIN_LENGTH: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A reader of text and what it accepts, in words. `read` raises ValueError."""
+
+    accepts: str
+    read: Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One thing that can be set: what help, documentation and error texts say of it."""
+
+    name: str
+    variable: str
+    aliases: tuple[str, ...]
+    kind: Kind
+    default: str
+    help: str
+    is_secret: bool
+    has_option: bool
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """All names that are read, the first that is set wins."""
+        return (self.variable, *self.aliases)
+
+    @property
+    def option(self) -> str:
+        """The command line's name of it."""
+        return "--" + self.name.replace("_", "-")
+
+
+def one_of(*choices: str) -> Kind:
+    def read(text: str) -> str:
+        return choices[choices.index(text.lower())]
+
+    return Kind(" or ".join(choices), read)
+
+
+def several_of(*choices: str) -> Kind:
+    def read(text: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(choices[choices.index(name)] for name in _split_list(text.lower())))
+
+    return Kind(f"{', '.join(choices)}: one or more, separated by commas", read)
+
+
+def _split_list(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ValueError(text)
+    return names
+
+
+def whole(least: int, most: int | None = None) -> Kind:
+    def read(text: str) -> int:
+        number = int(text)
+        if number < least or (most is not None and number > most):
+            raise ValueError(text)
+        return number
+
+    return Kind(f"a whole number, {least} or more" if most is None else f"a whole number from {least} to {most}", read)
+
+
+def seconds(*, from_zero: bool) -> Kind:
+    def read(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number) or number < 0 or (number == 0 and not from_zero):
+            raise ValueError(text)
+        return number
+
+    return Kind("seconds, 0 or more" if from_zero else "seconds, more than 0", read)
+
+
+def _read_switch(text: str) -> bool:
+    return {"on": True, "1": True, "true": True, "yes": True, "off": False, "0": False, "false": False, "no": False}[
+        text.lower()
+    ]
+
+
+def _read_origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError(text)
+    if parts.path not in ("", "/"):
+        raise ValueError(text)
+    if parts.port is not None and not 0 < parts.port < 65536:
+        raise ValueError(text)
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _read_store(text: str) -> str:
+    if not re.match(r"(mongodb(\+srv)?://|sqlite:///)[^\s]", text):
+        raise ValueError(text)
+    return text
+
+
+def _read_level(text: str) -> str:
+    level = {"WARN": "WARNING"}.get(text.upper(), text.upper())
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError(text)
+    return level
+
+
+def _read_folders(text: str) -> tuple[Path, ...]:
+    folders = tuple(Path(part).expanduser().absolute() for part in text.split(os.pathsep))
+    if not all(folder.is_dir() for folder in folders):
+        raise ValueError(text)
+    return folders
+
+
+def _read_secret(text: str) -> str:
+    if len(text) < TOKEN_MIN_LENGTH or not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ValueError(text)
+    return text
+
+
+def _read_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError(text)
+    return text.strip()
+
+
+SWITCH = Kind("on or off", _read_switch)
+ORIGIN = Kind("an address like https://baton.example.org, without a path", _read_origin)
+STORE = Kind("mongodb://..., mongodb+srv://... or sqlite:///path", _read_store)
+LEVEL = Kind("DEBUG, INFO, WARNING or ERROR", _read_level)
+FOLDER = Kind("a folder", lambda text: Path(_read_text(text)).expanduser().absolute())
+FOLDERS = Kind(f"folders that exist, separated by {os.pathsep!r}", _read_folders)
+NAMES = Kind("names separated by commas", lambda text: tuple(_split_list(text)))
+HOST = Kind("an address or host name of this machine", _read_text)
+SECRET = Kind(f"at least {TOKEN_MIN_LENGTH} printable characters without spaces", _read_secret)
+
+
+def declare(
+    variable: str,
+    default: object,
+    kind: Kind,
+    *,
+    help: str,  # noqa: A002 - the word that argparse and every reader uses
+    aliases: tuple[str, ...] = (),
+    shown: str | None = None,
+    is_secret: bool = False,
+    has_option: bool = True,
+) -> Any:
+    """A dataclass field that is a setting; a callable default makes the value anew each time."""
+    described = Setting(
+        name="",
+        variable=variable,
+        aliases=aliases,
+        kind=kind,
+        default=_shown(default) if shown is None else shown,
+        help=help,
+        is_secret=is_secret,
+        has_option=has_option,
+    )
+    metadata = {"setting": described}
+    if callable(default):
+        return field(default_factory=default, repr=not is_secret, metadata=metadata)
+    return field(default=default, repr=not is_secret, metadata=metadata)
+
+
+def _shown(value: object) -> str:
+    if value is None or value == ():
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

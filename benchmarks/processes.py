@@ -1,0 +1,133 @@
+"""Processes of a benchmark: started, steered by lines, measured from /proc, ended."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used, in user and kernel (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a process has had resident."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+async def until_healthy(url: str, timeout_s: float = 30, every_s: float = 0.02) -> None:
+    """Return once `url` answers 200."""
+    async with asyncio.timeout(timeout_s):
+        while not await asyncio.to_thread(_is_healthy, url):
+            await asyncio.sleep(every_s)
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.HTTPError):
+        return False
+
+
+class Child:
+    """A child process that says JSON lines."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @classmethod
+    @asynccontextmanager
+    async def run(
+        cls, command: Sequence[str], environment: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> AsyncIterator["Child"]:
+        """Run a command; ended with SIGTERM, after 10 s with SIGKILL."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=None if os.environ.get("BENCH_DEBUG") else asyncio.subprocess.DEVNULL,
+            env=environment,
+            cwd=cwd,
+        )
+        try:
+            yield cls(process)
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    await asyncio.wait_for(process.wait(), 10)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
+
+    @classmethod
+    def load(cls, part: str, options: dict[str, Any]) -> Any:
+        """A part of benchmarks/load.py."""
+        return cls.run([sys.executable, "-m", "benchmarks.load", part, json.dumps(options)])
+
+    async def told(self, key: str, timeout_s: float = 60) -> dict[str, Any]:
+        """The next line that has this key."""
+        assert self._process.stdout is not None, "it is a pipe"
+        async with asyncio.timeout(timeout_s):
+            while line := await self._process.stdout.readline():
+                try:
+                    told: dict[str, Any] = json.loads(line)
+                except ValueError:
+                    continue
+                if key in told:
+                    return told
+        raise RuntimeError(f"the process ended before it said {key!r}")
+
+    async def tell(self, line: str) -> None:
+        """Steer it."""
+        assert self._process.stdin is not None, "it is a pipe"
+        self._process.stdin.write(line.encode() + b"\n")
+        await self._process.stdin.drain()
+
+
+@asynccontextmanager
+async def baton_server(folder: Path, **environment: str) -> AsyncIterator[tuple[Child, str, dict[str, str]]]:
+    """`baton serve` on a database of its own: the process, its address, its tokens by role."""
+    port = free_port()
+    variables = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("BATON_")},
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "BATON_DATA": str(folder / "data"),
+        "BATON_AGENTS": "demo",
+        "LOG_LEVEL": "WARNING",
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        **environment,
+    }
+    async with Child.run([sys.executable, "-m", "baton", "serve"], variables, folder) as server:
+        url = f"http://127.0.0.1:{port}"
+        await until_healthy(f"{url}/health/ready", every_s=0.005)
+        tokens = {role: (folder / "data" / f"{role}.token").read_text().strip() for role in ("admin", "bridge")}
+        yield server, url, tokens

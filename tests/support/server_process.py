@@ -1,0 +1,117 @@
+"""`baton serve` as a process of its own: started, killed and started again on the same data."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+START_S = 30
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    """One server on one data folder. The port stays the same over restarts, as clients expect."""
+
+    def __init__(self, data: Path, **environment: str) -> None:
+        self.data = data
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.data / "baton.sqlite3"
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None, "it runs"
+        return self._process.pid
+
+    def token(self, role: str = "admin") -> str:
+        """What the first start made."""
+        return (self.data / f"{role}.token").read_text().strip()
+
+    async def start(self) -> None:
+        """Start, and return when it is ready."""
+        log = (self.data.parent / "server.log").open("ab")
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "baton",
+                "serve",
+                stdout=log,
+                stderr=log,
+                cwd=self.data.parent,
+                env=self._variables(),
+            )
+        finally:
+            log.close()
+        async with asyncio.timeout(START_S), aiohttp.ClientSession() as session:
+            while not await self._is_ready(session):
+                assert self._process.returncode is None, (self.data.parent / "server.log").read_text()[-3000:]
+                await asyncio.sleep(0.02)  # a process that starts can only be asked again
+
+    async def kill(self) -> None:
+        """SIGKILL, as a crash or the loss of power."""
+        assert self._process is not None, "it runs"
+        os.kill(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+
+    async def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self._process is not None, "it runs"
+        os.kill(self._process.pid, signal.SIGTERM)
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """End it if it still runs."""
+        if self._process is not None and self._process.returncode is None:
+            await self.kill()
+
+    def _variables(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("BATON_")}
+        return inherited | {
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "BATON_DATA": str(self.data),
+            "BATON_AGENTS": "demo",
+            "BATON_WORKSPACE": str(self.data.parent),
+            "LOG_LEVEL": "INFO",
+            **self._environment,
+        }
+
+    async def _is_ready(self, session: aiohttp.ClientSession) -> bool:
+        try:
+            async with session.get(f"{self.url}/health/ready") as response:
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
+
+
+@asynccontextmanager
+async def server_process(folder: Path, **environment: str) -> AsyncIterator[ServerProcess]:
+    """A running server below `folder`, ended at the end."""
+    server = ServerProcess(folder / "data", **environment)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.stop()

@@ -1,0 +1,124 @@
+"""What a line of the log looks like, and what never stands in one."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from baton import logs
+from baton.core.errors import StoreUnavailable
+
+logger = logging.getLogger("baton.tests.logs")
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    root, own = logging.getLogger(), logging.getLogger("baton")
+    handlers, level, own_level = list(root.handlers), root.level, own.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    own.setLevel(own_level)
+    logging.captureWarnings(False)
+
+
+def start(style: str, level: str = "INFO") -> io.StringIO:
+    stream = io.StringIO()
+    logs.configure(level, style, stream)
+    return stream
+
+
+def test_a_text_line_has_time_level_marker_message_and_fields() -> None:
+    stream = start("text")
+    logger.info("client connected", extra={"action": "socket.connected", "sid": "abc", "request_id": "r 1"})
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO    🔌 client connected"
+        r' action=socket\.connected sid=abc requestId="r 1"\n',
+        stream.getvalue(),
+    )
+
+
+def test_a_json_line_holds_the_same() -> None:
+    stream = start("json")
+    logger.warning("run failed", extra={"action": "run.failed", "request_id": "r1", "count": 3})
+    line = json.loads(stream.getvalue())
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "WARNING",
+        "logger": "baton.tests.logs",
+        "marker": "❌",
+        "message": "run failed",
+        "action": "run.failed",
+        "requestId": "r1",
+        "count": 3,
+    }
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_whatever_is_logged_is_one_line(style: str) -> None:
+    stream = start(style)
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        logger.exception("broken\nmessage", extra={"action": "x", "path": "a\nb\u2028c"})
+    assert len(stream.getvalue().splitlines()) == 1 if style == "text" else stream.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_content_tokens_and_environment_are_hidden_even_if_somebody_logs_them(style: str) -> None:
+    stream = start(style)
+    for name in logs.HIDDEN_FIELDS:
+        logger.info("sent", extra={name: "TOPSECRET"})
+    assert "TOPSECRET" not in stream.getvalue()
+
+
+def test_an_exception_is_told_by_types_and_places_and_not_by_a_drivers_text() -> None:
+    stream = start("text")
+    try:
+        try:
+            raise RuntimeError("duplicate key: {content: 'TOPSECRET'}")
+        except RuntimeError as error:
+            raise StoreUnavailable("The database did not answer") from error
+    except StoreUnavailable:
+        logger.exception("commit failed", extra={"action": "store.commit_failed"})
+    line = stream.getvalue()
+    assert "TOPSECRET" not in line
+    assert "StoreUnavailable: The database did not answer [test_logs.py:" in line
+    assert "from RuntimeError [test_logs.py:" in line
+
+
+def test_the_level_is_for_baton_and_libraries_are_heard_from_warning_on() -> None:
+    stream = start("text", "DEBUG")
+    logger.debug("frame received", extra={"action": "bridge.frame"})
+    logging.getLogger("aiohttp.server").info("chatter")
+    logging.getLogger("aiohttp.server").warning("trouble")
+    assert "frame received" in stream.getvalue()
+    assert "chatter" not in stream.getvalue()
+    assert "trouble" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("action", "sign"),
+    [
+        ("socket.connected", "🔌"),
+        ("chat.sent", "💬"),
+        ("stream.chunk", "📡"),
+        ("bridge.connected", "🌉"),
+        ("store.committed", "💾"),
+        ("run.completed", "✅"),
+        ("run.failed", "❌"),
+        ("run.started", "💬"),
+        ("store_rollback", "💾"),
+        ("sockets", ""),
+        ("", ""),
+    ],
+)
+def test_markers_are_found_by_whole_words_the_longest_first(action: str, sign: str) -> None:
+    assert logs.marker(action, logging.INFO) == sign
+
+
+def test_an_error_of_an_unknown_part_is_marked_as_failed() -> None:
+    assert logs.marker("", logging.ERROR) == "❌"
