@@ -11,7 +11,8 @@ from typing import Final
 
 from baton import __version__
 from baton.core.errors import BatonError, ConfigError
-from baton.settings import Setting, Settings, limits_table, load, settings_table
+from baton.setting_kinds import Setting
+from baton.settings import Settings, limits_table, load, settings_table
 
 EXIT_REFUSED: Final = 2
 """A wrong setting or argument; what argparse itself uses."""

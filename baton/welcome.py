@@ -41,7 +41,7 @@ def agents_text(settings: Settings, bridges: Sequence[BridgePresence]) -> str:
     """Which agents can be used now, and why others cannot, with the cure."""
     if settings.bridge == "none":
         return "Agents:   those of bridges that connect to /bridge (none runs in this process)"
-    lines = list(_agents(bridges)) or ["none yet"]
+    lines = list(_agents(bridges)) or ["none yet; the log says why"]
     return "\n".join(f"{'Agents:' if index == 0 else '':<10}{line}" for index, line in enumerate(lines))
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import configparser
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +134,16 @@ def commands(parser: argparse.ArgumentParser, path: str) -> Iterator[str]:
         choices: dict[str, argparse.ArgumentParser] = group.choices
         for name, child in choices.items():
             yield from commands(child, f"{path} {name}")
+
+
+def test_every_dependency_has_its_reason() -> None:
+    config = configparser.ConfigParser()
+    config.read(DOCS.parent / "setup.cfg")
+    lines = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    names = {re.split(r"[<>=]", line)[0] for line in "\n".join(lines).split()}
+    rows = re.findall(r"^\| ([^|]+) \|", (DOCS / "dependencies.md").read_text(encoding="utf-8"), flags=re.M)
+    explained = {name.strip() for row in rows for name in row.split(",")}
+    assert names - explained == set()
 
 
 def test_every_page_is_reached_from_the_readme() -> None:

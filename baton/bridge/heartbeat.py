@@ -14,7 +14,8 @@ class Beat(Enum):
 class Heartbeat:
     """Whether the other side is there: it is dead after two heartbeats without a frame from it.
 
-    Time in which this process did not look (it was stopped, or the machine slept) is not the other's silence.
+    Time in which this process did not look (it was stopped, or the machine slept) is not the other's silence: what
+    came meanwhile has not been read yet.
     """
 
     def __init__(self, heartbeat_s: float, now: float) -> None:
@@ -29,11 +30,9 @@ class Heartbeat:
 
     def tick(self, now: float) -> Beat:
         """Look at the clock; to be called once per heartbeat."""
-        absent_s = now - self._looked_at - self.heartbeat_s
-        if self.was_heard:
+        was_absent = now - self._looked_at > 1.5 * self.heartbeat_s
+        if self.was_heard or was_absent:
             self._heard_at = now
-        elif absent_s > self.heartbeat_s / 2:
-            self._heard_at += absent_s
         self.was_heard = False
         self._looked_at = now
         if now - self._heard_at >= 2 * self.heartbeat_s:

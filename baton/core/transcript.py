@@ -333,7 +333,14 @@ class Transcript:
         return Taken(journalled=(replace(event, message_id=live.id),), message=live, replaces=True)
 
     def _tool_started(self, live: LiveMessage, event: stream.ToolStarted, at: datetime) -> Taken:
-        if live.is_done or not self._reserve(live, event.block) or live.slots[event.block] is not None:
+        if live.is_done or not self._reserve(live, event.block):
+            return _NOTHING
+        slot = live.slots[event.block]
+        if isinstance(slot, ToolUseBlock) and slot.id == event.id:
+            # Said again once the agent knows more of it: its title comes from an input that streams.
+            live.slots[event.block] = replace(slot, name=event.name, kind=event.kind, title=event.title)
+            return _same(replace(event, message_id=live.id), live)
+        if slot is not None:
             return _NOTHING
         live.slots[event.block] = ToolUseBlock(
             id=event.id,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from baton.core import lifecycle, stream
-from baton.core.events import MessageChanged, PromptOpened, PromptResolved, Streamed
+from baton.core.events import MessageChanged, ModeChanged, PromptOpened, PromptResolved, Streamed
 from baton.core.frames import (
     Aborted,
     Complete,
@@ -24,6 +24,7 @@ from baton.core.frames import (
 )
 from baton.core.ids import MessageId, PromptId, new_object_id
 from baton.core.models import (
+    PermissionMode,
     Prompt,
     PromptOption,
     PromptStatus,
@@ -174,10 +175,26 @@ class Absorber:
             change_session(self._draft, self._live, event.session_id)
             self._needs_run = True
             return
+        if isinstance(event, stream.ModeUpdated):
+            self._change_mode(event.mode)
+            return
         if isinstance(event, stream.UsageUpdated):
             self._live.run = replace(self._live.run, usage=event.usage)
         self._shown.extend(taken.shown)
         self._journalled.extend(taken.journalled)
+
+    def _change_mode(self, name: str) -> None:
+        """The agent changed its mode (a plan was accepted with edits): the conversation keeps it.
+
+        Only people give an agent the right to ask nobody.
+        """
+        conversation = self._draft.memory.conversation
+        if name not in list(PermissionMode) or name in (PermissionMode.BYPASS, conversation.permission_mode):
+            return
+        self._close_envelope()
+        mode = PermissionMode(name)
+        self._draft.store_conversation(replace(conversation, permission_mode=mode))
+        self._draft.tell(ModeChanged(mode, "agent"))
 
     def _show_whole(self, message: LiveMessage, taken: Taken) -> None:
         if taken.replaces:

@@ -35,9 +35,10 @@ class MongoMigrations:
         """Hold the lock, which is a lease: one that dies in the middle keeps others out for its length only."""
         lease = Lease(self._database["leases"], "migrations", self._clock)
         holder = new_object_id()
-        while not await lease.acquire(holder):
+        if not await lease.acquire(holder):
             logger.info("Another process migrates the database; waiting", extra={"action": "migrate_wait"})
-            await self._clock.sleep(_RETRY_S)
+            while not await lease.acquire(holder):
+                await self._clock.sleep(_RETRY_S)
         keeper = asyncio.create_task(self._keep(lease), name="migration lock")
         try:
             yield

@@ -233,12 +233,22 @@ class Reads:
 
     async def counts(self) -> StoreCounts:
         """How many of each status, counted in the index of the status."""
-        messages, runs, prompts, conversations = await asyncio.gather(
-            self._count("messages", MessageStatus),
-            self._count("runs", RunStatus),
-            self._count("interactive_prompts", PromptStatus),
-            self._count("conversations", ConversationStatus),
+        kinds: dict[str, type[StrEnum]] = {
+            "messages": MessageStatus,
+            "runs": RunStatus,
+            "interactive_prompts": PromptStatus,
+            "conversations": ConversationStatus,
+        }
+        # Exceptions are gathered too: to raise the first at once would leave the other counts running.
+        found = await asyncio.gather(
+            *(self._count(name, statuses) for name, statuses in kinds.items()), return_exceptions=True
         )
+        counted: list[dict[str, int]] = []
+        for result in found:
+            if isinstance(result, BaseException):
+                raise result
+            counted.append(result)
+        messages, runs, prompts, conversations = counted
         return StoreCounts(messages=messages, runs=runs, prompts=prompts, conversations=conversations)
 
     async def _count(self, name: str, statuses: type[StrEnum]) -> dict[str, int]:

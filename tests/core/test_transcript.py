@@ -97,6 +97,16 @@ def test_a_tool_keeps_its_input_progress_and_result() -> None:
     assert whole(script)[0].content == "[Bash] ls"
 
 
+def test_a_tool_that_is_announced_again_gets_its_title() -> None:
+    script = transcript()
+    take(
+        script,
+        stream.ToolStarted(message_id="m", block=0, id="t", name="Bash"),
+        stream.ToolStarted(message_id="m", block=0, id="t", name="Bash", kind="execute", title="ls -la"),
+    )
+    assert whole(script)[0].content == "[Bash] ls -la"
+
+
 def test_a_tool_answers_once() -> None:
     script = transcript()
     take(script, stream.ToolStarted(message_id="m", block=0, id="t", name="Bash"))

@@ -12,6 +12,7 @@ from baton.core.commands import RespondPrompt
 from baton.core.errors import AlreadyResolved, InvalidRequest, StoreUnavailable
 from baton.core.events import (
     MessageChanged,
+    ModeChanged,
     PromptOpened,
     PromptResolved,
     RoomEvent,
@@ -24,7 +25,16 @@ from baton.core.ids import RequestId
 from baton.core.limits import Limits
 from baton.core.models import MessageStatus, PromptResponse, PromptStatus, PromptType, RunStatus, Usage
 from baton.core.ports import Change, Outcome
-from baton.core.stream import MessageDone, TextDelta, TextDone, ToolDone, ToolInput, ToolProgress, ToolStarted
+from baton.core.stream import (
+    MessageDone,
+    ModeUpdated,
+    TextDelta,
+    TextDone,
+    ToolDone,
+    ToolInput,
+    ToolProgress,
+    ToolStarted,
+)
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
 from baton.testing.stores import HeldStore
@@ -161,6 +171,15 @@ async def test_a_huge_result_becomes_an_attachment(server: Server) -> None:
     assert attachment is not None
     assert await server.store.attachment_content(attachment) == huge.encode()
     assert len(str(getattr(message.blocks[0], "result", ""))) < 300_000
+
+
+async def test_a_mode_that_the_agent_changes_is_kept_and_told(server: Server) -> None:
+    await a_run(server)
+    server.say("r1", ModeUpdated(mode="acceptEdits"), ModeUpdated(mode="bypassPermissions"), ModeUpdated(mode="?"))
+    await server.intake.flush()
+    assert [told.mode for told in server.browser.told(ModeChanged) if isinstance(told, ModeChanged)] == ["acceptEdits"]
+    run = await server.runs.get(ANNA, R1)
+    assert await server.conversations.mode(ANNA, run.conversation_id) == "acceptEdits"
 
 
 async def test_the_end_comes_once_after_all_messages(server: Server) -> None:

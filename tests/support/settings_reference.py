@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from baton.settings import Setting, limits_table, settings_table
+from baton.setting_kinds import Setting
+from baton.settings import limits_table, settings_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 BEGIN = "<!-- made from baton/settings.py by `make docs`; do not edit below -->"

@@ -10,7 +10,7 @@ LIMIT = 5_000
 
 
 async def upload(rest: Stage, content: bytes, filename: str = "a.txt", mime_type: str = "text/plain") -> Answered:
-    form = aiohttp.FormData()
+    form = aiohttp.FormData(quote_fields=False)
     form.add_field("note", "a field beside the file")
     form.add_field("file", content, filename=filename, content_type=mime_type)
     return await rest.ask("POST", "/api/attachments", data=form)

@@ -49,6 +49,7 @@ def setup_rest(
 
 
 async def _add_safe_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = "Baton"  # instead of the versions of Python and aiohttp
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "no-referrer")
 

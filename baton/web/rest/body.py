@@ -12,7 +12,14 @@ _CHUNK_BYTES: Final = 1 << 16
 _FORM_OVERHEAD_BYTES: Final = 1 << 16
 """What boundaries, headers and small fields of a form may add to its file."""
 
-_BROKEN_FORM: Final = (ValueError, AssertionError, RuntimeError, LookupError, HttpProcessingError)
+_BROKEN_FORM: Final = (
+    web.RequestPayloadError,
+    ValueError,
+    AssertionError,
+    RuntimeError,
+    LookupError,
+    HttpProcessingError,
+)
 """What aiohttp raises for a form that is broken or cut short."""
 
 
@@ -29,10 +36,13 @@ async def read_body(request: web.Request, most_bytes: int, *, limit: str = "payl
     """The whole body. Raises TooLarge, naming `limit`, as soon as it is known that it has more bytes."""
     _check_length(request, most_bytes, limit)
     body = bytearray()
-    async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > most_bytes:
-            raise _too_large(most_bytes, limit)
+    try:
+        async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > most_bytes:
+                raise _too_large(most_bytes, limit)
+    except web.RequestPayloadError:  # a Content-Encoding or chunks that are none
+        raise InvalidRequest("The body cannot be read", fields={"payload": ["Cannot be unpacked."]}) from None
     return bytes(body)
 
 

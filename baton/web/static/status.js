@@ -49,7 +49,7 @@ function showHealth(health) {
   at("version").textContent = `Baton ${health.version}`;
   at("tiles").replaceChildren(
     tile(duration(health.uptimeS), "up"),
-    tile(health.connections.sockets, "connected browsers"),
+    tile(health.connections.sockets, "browsers"),
     tile(health.connections.bridges, "bridges"),
     tile(health.runs.active, "runs at work"),
     tile(health.runs.queued, "waiting"),
@@ -62,7 +62,7 @@ function showHealth(health) {
 
 function agentLine(agent) {
   const name = element("span", { className: "name" }, agent.title || agent.id);
-  if (agent.reason) name.append(element("span", { className: "quiet" }, agent.reason));
+  if (agent.reason) name.append(element("span", { className: "quiet whole" }, agent.reason));
   const state = agent.available ? "ok" : "unknown";
   return element("li", {}, name, element("span", { className: "pill", state }, agent.available ? "ready" : "not here"));
 }
@@ -76,19 +76,26 @@ function bridgeBlock(bridge) {
   );
 }
 
-function showBridges(bridges) {
-  const agents = bridges.flatMap((bridge) => bridge.agents).filter((agent) => agent.available);
-  const blocks = bridges.map(bridgeBlock);
+/** What to do about it, where no agent can run but the demo. */
+function bridgesNote(bridges) {
+  const agents = bridges.flatMap((bridge) => bridge.agents);
   if (!bridges.length) {
-    blocks.push(element("p", { className: "note" }, "No bridge service connected. ",
-      "Start the server without --bridge none, or a bridge beside it."));
-  } else if (!agents.some((agent) => agent.id !== "demo")) {
-    blocks.push(element("p", { className: "note" }, "Only the demo agent can run. For Claude Code: ",
-      element("code", {}, "pip install 'baton-agents[claude]'"), ", log in once with ",
-      element("code", {}, "claude"), " or set ", element("code", {}, "ANTHROPIC_API_KEY"),
-      ", then start the server again."));
+    return ["No bridge service connected. Start the server without ", element("code", {}, "--bridge none"),
+      ", or a bridge beside it."];
   }
-  at("bridges").replaceChildren(...blocks);
+  if (agents.some((agent) => agent.available && agent.id !== "demo")) return null;
+  if (agents.some((agent) => agent.id === "claude" && agent.reason)) {
+    return ["Only the demo agent can run now: it plays scripts. What Claude Code needs stands above."];
+  }
+  return ["Only the demo agent can run now: it plays scripts. For Claude Code: ",
+    element("code", {}, "pip install 'baton-agents[claude]'"), ", log in once with ", element("code", {}, "claude"),
+    " or set ", element("code", {}, "ANTHROPIC_API_KEY"), ", then start the server again."];
+}
+
+function showBridges(bridges) {
+  const note = bridgesNote(bridges);
+  at("bridges").replaceChildren(...bridges.map(bridgeBlock));
+  if (note) at("bridges").append(element("p", { className: "note" }, ...note));
 }
 
 // --- conversations ---
@@ -138,10 +145,10 @@ function showHints() {
   ]));
   const header = '-H "Authorization: Bearer $TOKEN"';
   at("commands").replaceChildren(
-    commandBlock("TOKEN=$(baton token show)"),
-    commandBlock(`curl -s ${header} -X POST \\\n  ${origin}/api/chat/conversations`),
-    commandBlock(`curl -s ${header} -d '{"content": "Hello"}' \\\n  ${origin}/api/chat/conversations/ID/messages`),
-    commandBlock(`curl -s ${header} \\\n  ${origin}/api/chat/conversations/ID/messages`),
+    commandBlock(`TOKEN=$(baton token show)\nURL=${origin}/api/chat/conversations`),
+    commandBlock(`curl -s ${header} \\\n  -X POST $URL`),
+    commandBlock(`curl -s ${header} \\\n  -d '{"content": "Hello"}' $URL/ID/messages`),
+    commandBlock(`curl -s ${header} \\\n  $URL/ID/messages`),
   );
 }
 

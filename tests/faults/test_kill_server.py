@@ -1,0 +1,65 @@
+"""`kill -9` of the server at random moments of a stream loses nothing that any client was shown."""
+
+import asyncio
+import json
+import random
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from tests.support.node_client import NodeClient, node_client
+from tests.support.server_process import ServerProcess, server_process
+
+KILLS = 20
+SEED = 20261123
+
+
+async def test_with_the_in_process_bridge_the_text_that_was_shown_is_kept(tmp_path: Path) -> None:
+    rng = random.Random(SEED)
+    async with server_process(tmp_path) as server, node_client(server.url, server.token()) as anna:
+        for number in range(KILLS):
+            request_id = f"r{number}"
+            answer = await begin(anna, request_id, "/demo markdown words=2000 rate=400")
+            shown_at_least = rng.randint(1, 60)
+            await anna.until(lambda least=shown_at_least: len(anna.payloads("chat:stream-response")) > least)
+            await server.kill()
+            shown = dict(anna.view.messages)
+            await restart(server, anna)
+            await anna.join(answer["conversationId"], after=anna.view.seq)
+            await anna.until(lambda name=request_id: anna.view.runs[name]["status"] == "failed")
+            assert anna.view.runs[request_id]["error"]["code"] == "bridge_lost"
+            stored = stored_texts(server)
+            for message in shown.values():
+                assert stored[message["id"]].startswith(message["content"])
+            assert_views_agree(anna, stored)
+            anna.events.clear()
+
+
+def stored_texts(server: ServerProcess) -> dict[str, str]:
+    """Content by message id, as in the file."""
+    with sqlite3.connect(f"file:{server.database}?mode=ro", uri=True) as database:
+        return {i: json.loads(doc)["content"] for i, doc in database.execute("SELECT id, doc FROM messages")}
+
+
+def assert_views_agree(client: NodeClient, stored: dict[str, str]) -> None:
+    """What a client shows of finished messages is what the file holds."""
+    for message in client.view.messages.values():
+        assert stored[message["id"]] == message["content"]
+
+
+async def begin(client: NodeClient, request_id: str, content: str) -> Any:
+    """Send in a new conversation, and join it."""
+    answer = await client.emit("chat:send-message", {"requestId": request_id, "content": content})
+    assert answer["ok"], answer
+    client.view.messages.clear()
+    await client.join(answer["conversationId"])
+    return answer
+
+
+async def restart(server: ServerProcess, *clients: NodeClient) -> None:
+    """Start again, and wait until the clients have reconnected by themselves."""
+    connects = [sum(state["state"] == "connect" for state in client.states) for client in clients]
+    await server.start()
+    async with asyncio.timeout(30):
+        for client, before in zip(clients, connects, strict=True):
+            await client.until(lambda c=client, b=before: sum(s["state"] == "connect" for s in c.states) > b)
