@@ -14,30 +14,14 @@ from claude_agent_sdk import types as sdk
 from baton.agents.claude_tools import title_of
 from baton.core.frames import PromptAsked
 from baton.core.ids import new_object_id
-from baton.core.models import PromptOption, PromptType, Question, QuestionOption
+from baton.core.models import PromptType, Question, QuestionOption
 from baton.core.ports import PromptAnswer, Turn
+from baton.core.prompt_options import PLAN_OPTIONS, QUESTION_OPTIONS, TOOL_OPTIONS
 from baton.core.stream import ModeUpdated
 from baton.core.text import Json, clean_json, clean_text
 
 logger = logging.getLogger(__name__)
 
-TOOL_OPTIONS: Final = (
-    PromptOption(id="allow_once", label="Allow once", kind="allow_once", style="primary"),
-    PromptOption(id="allow_session", label="Allow in this conversation", kind="allow_always"),
-    PromptOption(id="allow_always", label="Always allow", kind="allow_always"),
-    PromptOption(id="deny", label="Deny", kind="reject_once", style="danger"),
-    PromptOption(id="deny_stop", label="Deny and stop", kind="reject_once", style="danger"),
-)
-PLAN_OPTIONS: Final = (
-    PromptOption(id="accept_edits", label="Accept, and accept edits", kind="allow_always", style="primary"),
-    PromptOption(id="accept_default", label="Accept, and ask before edits", kind="allow_once"),
-    PromptOption(id="edit", label="Accept with changes", kind="allow_once"),
-    PromptOption(id="reject", label="Keep planning", kind="reject_once", style="danger"),
-)
-QUESTION_OPTIONS: Final = (
-    PromptOption(id="answer", label="Send answers", kind="allow_once", style="primary"),
-    PromptOption(id="deny", label="Do not answer", kind="reject_once"),
-)
 
 _DENIED: Final = "The person denied this."
 _UNANSWERED: Final = "The person did not want to answer. Go on without, or say what you need."

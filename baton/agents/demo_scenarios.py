@@ -12,8 +12,9 @@ from baton.agents.demo_stage import OPENING, Stage, Tool
 from baton.agents.demo_text import filler, markdown_text
 from baton.core import stream
 from baton.core.errors import AgentFailed
-from baton.core.models import PromptOption, PromptType, Question, QuestionOption
+from baton.core.models import PromptType, Question, QuestionOption
 from baton.core.ports import PromptAnswer
+from baton.core.prompt_options import PLAN_OPTIONS, QUESTION_OPTIONS, TOOL_OPTIONS
 from baton.core.text import Json
 
 
@@ -43,23 +44,6 @@ class Scenario:
         return (*self.parameters, Parameter("rate", self.rate, 0.1, 100_000, "words per second"))
 
 
-TOOL_OPTIONS: Final = (
-    PromptOption(id="allow_once", label="Allow once", kind="allow_once", style="primary"),
-    PromptOption(id="allow_session", label="Allow in this conversation", kind="allow_always"),
-    PromptOption(id="allow_always", label="Always allow", kind="allow_always"),
-    PromptOption(id="deny", label="Deny", kind="reject_once", style="danger"),
-    PromptOption(id="deny_stop", label="Deny and stop", kind="reject_once", style="danger"),
-)
-PLAN_OPTIONS: Final = (
-    PromptOption(id="accept_edits", label="Accept, and accept edits", kind="allow_always", style="primary"),
-    PromptOption(id="accept_default", label="Accept, and ask before edits", kind="allow_once"),
-    PromptOption(id="edit", label="Accept with changes", kind="allow_once"),
-    PromptOption(id="reject", label="Keep planning", kind="reject_once", style="danger"),
-)
-QUESTION_OPTIONS: Final = (
-    PromptOption(id="answer", label="Send answers", kind="allow_once", style="primary"),
-    PromptOption(id="deny", label="Do not answer", kind="reject_once"),
-)
 _PLAN: Final = "1. Look at the code\n2. Change it\n3. Run the tests"
 
 

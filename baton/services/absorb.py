@@ -26,40 +26,16 @@ from baton.core.ids import MessageId, PromptId, new_object_id
 from baton.core.models import (
     PermissionMode,
     Prompt,
-    PromptOption,
     PromptStatus,
     PromptType,
     RunStatus,
 )
 from baton.core.ports import JournalRow
+from baton.core.prompt_options import DEFAULT_OPTIONS
 from baton.core.stream import StreamEvent
 from baton.core.transcript import LiveMessage, Taken
 from baton.services.endings import change_session, end_run, store_live_message
 from baton.services.lanes import Draft, LiveRun
-
-_TOOL_OPTIONS: Final = (
-    PromptOption(id="allow_once", label="Allow once", kind="allow", style="primary"),
-    PromptOption(id="allow_session", label="Allow for this conversation", kind="allow"),
-    PromptOption(id="allow_always", label="Always allow", kind="allow"),
-    PromptOption(id="deny", label="Deny", kind="deny", style="danger"),
-    PromptOption(id="deny_stop", label="Deny and stop", kind="deny", style="danger"),
-)
-_PLAN_OPTIONS: Final = (
-    PromptOption(id="accept_edits", label="Accept, and allow edits", kind="allow", style="primary"),
-    PromptOption(id="accept_default", label="Accept, and ask before each edit", kind="allow"),
-    PromptOption(id="edit", label="Edit the plan", kind="edit"),
-    PromptOption(id="reject", label="Reject", kind="deny", style="danger"),
-)
-_QUESTION_OPTIONS: Final = (
-    PromptOption(id="answer", label="Answer", kind="allow", style="primary"),
-    PromptOption(id="deny", label="Do not answer", kind="deny"),
-)
-DEFAULT_OPTIONS: Final = {
-    PromptType.TOOL_PERMISSION: _TOOL_OPTIONS,
-    PromptType.PLAN_REVIEW: _PLAN_OPTIONS,
-    PromptType.QUESTION: _QUESTION_OPTIONS,
-}
-"""What a prompt offers where the bridge names no options."""
 
 
 class Absorber:

@@ -6,7 +6,7 @@ Exports are made page by page and are never whole in memory; imports are judged 
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any, Final
 
 import orjson
@@ -44,7 +44,7 @@ class Transfer:
 
     # --- out ---------------------------------------------------------------------------------------------------
 
-    async def stream_json(self, who: Identity, conversation_id: ConversationId) -> AsyncIterator[bytes]:
+    async def stream_json(self, who: Identity, conversation_id: ConversationId) -> AsyncGenerator[bytes]:
         """The document of `schemas.transfer`, piece by piece; the same stored conversation gives the same bytes.
 
         Raises NotFound before the first piece. What is said while it is read may be in it or not.
@@ -64,7 +64,7 @@ class Transfer:
             yield piece
         yield b"]}\n"
 
-    async def stream_markdown(self, who: Identity, conversation_id: ConversationId) -> AsyncIterator[bytes]:
+    async def stream_markdown(self, who: Identity, conversation_id: ConversationId) -> AsyncGenerator[bytes]:
         """The conversation for people, piece by piece. Raises NotFound before the first piece."""
         yield conversation_head(await self._conversation(conversation_id)).encode()
         async for page in self._pages(conversation_id):

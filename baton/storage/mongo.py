@@ -5,6 +5,7 @@ must be unique is an `_id` or has a plain unique index. Every write is durable (
 goes to the primary. Motor is imported here and nowhere else, so that its successor is one line away.
 """
 
+import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -72,6 +73,7 @@ _WAITS_MS = {
 }
 """How long the driver waits, unless the address says otherwise."""
 _MAJORITY_WAIT_MS = 15_000
+_RELEASE_S = 3.0
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -161,14 +163,15 @@ class MongoStore:
         )
 
     async def close(self) -> None:
-        """See core.ports.Store."""
+        """See core.ports.Store. At most 8 s, also where the server has stopped answering."""
         opened, self._opened = self._opened, None
         client, self._own_client = self._own_client, None
         try:
             if opened is not None:
                 await opened.committer.finish()
-                await opened.lease.release()
-        except PyMongoError as exc:
+                async with asyncio.timeout(_RELEASE_S):
+                    await opened.lease.release()
+        except (PyMongoError, TimeoutError) as exc:
             # It runs out by itself.
             logger.warning(
                 "The lease could not be given back", extra={"action": "store_close", "error": type(exc).__name__}

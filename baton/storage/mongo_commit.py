@@ -34,6 +34,8 @@ from baton.storage.mongo_plan import Plan, plan_of, stages
 
 logger = logging.getLogger(__name__)
 
+FINISH_S = 5.0
+"""How long commits that are under way may take when the store closes."""
 _DUPLICATE_KEY = 11000
 """The server's code for a violated unique index."""
 _AT_ONCE = 16
@@ -93,8 +95,12 @@ class Committer:
         return await asyncio.shield(task)
 
     async def finish(self) -> None:
-        """Return when no commit is under way; at most as long as the driver's own waits."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+        """Return when no commit is under way, after FINISH_S at the latest: what is left then, repair writes again."""
+        if self._running:
+            _, left = await asyncio.wait(self._running, timeout=FINISH_S)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     async def _commit(self, changes: Sequence[Change]) -> list[Outcome]:
         async with self._turn:

@@ -21,7 +21,7 @@ from baton.core.ids import PromptId, new_object_id
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, PromptStatus, Run, RunStatus
 from baton.core.ports import Change, Committed, JournalTrim, Known, Lost, PromptMove, Refused, RunMove
-from baton.storage import mongo_pending
+from baton.storage import mongo_commit, mongo_pending
 from baton.storage.migrate import migrate
 from baton.storage.mongo import COLLECTIONS, MongoStore, mongo_migrations
 from baton.testing import samples
@@ -282,6 +282,33 @@ async def test_the_commit_of_a_caller_that_is_cancelled_is_finished(place: Place
     let_go.set()
     await store.close()
     assert (await place.pending(), await place.dump()) == (0, state_after)
+
+
+async def test_closing_does_not_wait_for_ever_for_a_server_that_hangs(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongo_commit, "FINISH_S", 0.01)
+    before, conversation, run = prepared()
+    changes = _end(conversation, run)
+    _, state_after, _ = await states_of(place, (before, changes))
+    await place.begin_with(before)
+    reached = asyncio.Event()
+
+    async def hang(call: Call) -> None:
+        if call.method == "replace_one" and call.collection == "runs":
+            reached.set()
+            await asyncio.Event().wait()
+
+    store = await place.store(hang)
+    commit = asyncio.ensure_future(store.commit(changes))
+    await reached.wait()
+    await store.close()
+    with pytest.raises(asyncio.CancelledError):
+        await commit
+    successor = await place.store()
+    assert await successor.repair() == 1
+    assert await place.dump() == state_after
+    await successor.close()
 
 
 async def test_a_change_larger_than_one_document_is_announced_in_parts(

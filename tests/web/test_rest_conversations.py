@@ -1,11 +1,8 @@
 """Projects, conversations, their session and mode, over REST."""
 
-import pytest
-
 from baton.core.ids import new_object_id
+from baton.web.rest.table import ROUTES
 from tests.web.rest_stage import Stage
-
-UNKNOWN = f"/api/chat/conversations/{new_object_id()}"
 
 
 async def test_a_project_lives_through_rest(rest: Stage) -> None:
@@ -96,13 +93,11 @@ async def test_all_sessions_are_cleared_at_once(rest: Stage) -> None:
     assert (await rest.ask("DELETE", "/api/chat/sessions/clear")).body == {"ok": True, "cleared": 2}
 
 
-@pytest.mark.parametrize(
-    "body", [{"mode": "plan"}, {"permissionMode": "plan"}, {"mode": "plan", "permissionMode": "plan"}]
-)
-async def test_the_mode_is_set_under_either_name(rest: Stage, body: dict[str, str]) -> None:
-    path = await rest.conversation()
-    assert (await rest.ask("POST", f"{path}/permission-mode", json=body)).body == {"ok": True, "mode": "plan"}
-    assert (await rest.get(f"{path}/permission-mode"))["mode"] == "plan"
+async def test_the_mode_is_set_under_either_name(rest: Stage) -> None:
+    for body in ({"mode": "plan"}, {"permissionMode": "plan"}, {"mode": "plan", "permissionMode": "plan"}):
+        path = await rest.conversation()
+        assert (await rest.ask("POST", f"{path}/permission-mode", json=body)).body == {"ok": True, "mode": "plan"}
+        assert (await rest.get(f"{path}/permission-mode"))["mode"] == "plan"
 
 
 async def test_interactive_is_another_word_for_default(rest: Stage) -> None:
@@ -111,30 +106,18 @@ async def test_interactive_is_another_word_for_default(rest: Stage) -> None:
     assert (await rest.ask("POST", f"{path}/permission-mode", json={"mode": "interactive"})).body["mode"] == "default"
 
 
-@pytest.mark.parametrize("body", [{}, {"mode": "yolo"}, {"mode": "plan", "permissionMode": "default"}, {"mode": None}])
-async def test_what_is_no_mode_is_refused(rest: Stage, body: dict[str, str]) -> None:
-    refused = await rest.ask("POST", f"{await rest.conversation()}/permission-mode", json=body)
-    assert (refused.status, refused.code) == (400, "invalid_payload")
-    assert "mode" in refused.body["error"]["fields"]
+async def test_what_is_no_mode_is_refused(rest: Stage) -> None:
+    path = await rest.conversation()
+    for body in ({}, {"mode": "yolo"}, {"mode": "plan", "permissionMode": "default"}, {"mode": None}):
+        refused = await rest.ask("POST", f"{path}/permission-mode", json=body)
+        assert (refused.status, refused.code) == (400, "invalid_payload"), body
+        assert "mode" in refused.body["error"]["fields"], body
 
 
-@pytest.mark.parametrize(
-    ("method", "suffix"),
-    [
-        ("GET", ""),
-        ("PATCH", ""),
-        ("DELETE", ""),
-        ("POST", "/restore"),
-        ("PUT", "/archive"),
-        ("POST", "/fork"),
-        ("GET", "/messages"),
-        ("GET", "/export"),
-        ("GET", "/prompts/pending"),
-        ("GET", "/permission-mode"),
-        ("DELETE", "/session"),
-    ],
-)
-async def test_a_conversation_that_is_not_there_is_not_found(rest: Stage, method: str, suffix: str) -> None:
-    for path in (UNKNOWN, "/api/chat/conversations/nonsense"):
-        answered = await rest.ask(method, path + suffix)
-        assert (answered.status, answered.code) == (404, "not_found"), path
+async def test_a_conversation_that_is_not_there_is_not_found(rest: Stage) -> None:
+    asked = [route for route in ROUTES if "conversationId" in route.parameters and route.body is None]
+    assert len(asked) >= 9
+    for route in asked:
+        for unknown in (new_object_id(), "nonsense"):
+            answered = await rest.ask(route.method, route.path.replace("{conversationId}", unknown))
+            assert (answered.status, answered.code) == (404, "not_found"), route.path

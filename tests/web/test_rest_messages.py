@@ -1,5 +1,6 @@
 """Sending, history, search, runs, prompts, export and import, over REST."""
 
+import asyncio
 import json
 
 import pytest
@@ -65,13 +66,22 @@ async def test_history_is_paged_in_both_directions(rest: Stage) -> None:
     assert (await contents(f"limit=4&after={after}"))[0] == ["q2", "a2"]
 
 
-@pytest.mark.parametrize(
-    "query", ["limit=0", "limit=501", "limit=x", "limit=-1", "limit=1_0", "before=1&after=1", "limit=1&limit=2", "x=1"]
-)
-async def test_a_wrong_query_is_refused_by_name(rest: Stage, query: str) -> None:
-    refused = await rest.ask("GET", f"{await rest.conversation()}/messages?{query}")
-    assert (refused.status, refused.code) == (400, "invalid_payload")
-    assert refused.body["error"]["fields"]
+async def test_a_wrong_query_is_refused_by_name(rest: Stage) -> None:
+    path = await rest.conversation()
+    for name, query in (
+        ("limit", "limit=0"),
+        ("limit", "limit=501"),
+        ("limit", "limit=x"),
+        ("limit", "limit=-1"),
+        ("limit", "limit=1_0"),
+        ("limit", "limit=%D9%A1"),
+        ("after", "before=1&after=1"),
+        ("limit", "limit=1&limit=2"),
+        ("x", "x=1"),
+    ):
+        refused = await rest.ask("GET", f"{path}/messages?{query}")
+        assert (refused.status, refused.code) == (400, "invalid_payload"), query
+        assert set(refused.body["error"]["fields"]) == {name}, query
 
 
 async def test_search_finds_what_was_said(rest: Stage) -> None:
@@ -83,9 +93,9 @@ async def test_search_finds_what_was_said(rest: Stage) -> None:
     assert (await rest.get("/api/chat/search?q=roses"))["results"] == []
 
 
-@pytest.mark.parametrize("query", ["", "q=", "q=%20", "q=%3F!", "q=x&limit=101"])
-async def test_a_search_without_a_word_is_refused(rest: Stage, query: str) -> None:
-    assert (await rest.ask("GET", f"/api/chat/search?{query}")).code == "invalid_payload"
+async def test_a_search_without_a_word_is_refused(rest: Stage) -> None:
+    for query in ("", "q=", "q=%20", "q=%3F!", "q=x&limit=101"):
+        assert (await rest.ask("GET", f"/api/chat/search?{query}")).code == "invalid_payload", query
 
 
 async def test_active_runs_are_listed_and_can_be_ended(rest: Stage) -> None:
@@ -159,6 +169,18 @@ async def test_an_export_as_markdown_is_text_for_people(rest: Stage) -> None:
     exported = await rest.ask("GET", f"{path}/export?format=md")
     assert exported.headers["Content-Type"] == "text/markdown; charset=utf-8"
     assert b"## User" in exported.content
+
+
+async def test_asking_only_for_the_head_of_an_export_leaves_the_connection_whole(rest: Stage) -> None:
+    path = await rest.conversation()
+    host, port = rest.url.removeprefix("http://").split(":")
+    head = f"HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer user-token\r\n"
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"HEAD {path}/export {head}\r\nGET /health/live {head}Connection: close\r\n\r\n".encode())
+    answers = await reader.read()
+    writer.close()
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert b"baton.conversation" not in answers
 
 
 async def test_an_import_may_be_larger_than_other_bodies_but_not_without_end(rest: Stage) -> None:

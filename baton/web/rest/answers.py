@@ -1,6 +1,7 @@
 """How a REST answer is written: one place for its bytes and headers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
@@ -36,18 +37,20 @@ def content_headers(content_type: str, filename: str, *, inline: bool) -> dict[s
     }
 
 
-async def stream(request: web.Request, headers: dict[str, str], chunks: AsyncIterator[bytes]) -> web.StreamResponse:
+async def stream(request: web.Request, headers: dict[str, str], chunks: AsyncGenerator[bytes]) -> web.StreamResponse:
     """Send the chunks as they come.
 
     The first is awaited before the headers go, so that what is wrong from the start gets its own status. What goes
     wrong later cuts the connection, which tells the client that the answer is not whole.
     """
-    first = await anext(chunks, b"")
-    response = web.StreamResponse(headers={hdrs.CACHE_CONTROL: "no-store"} | headers)
-    response.enable_chunked_encoding()
-    await response.prepare(request)
-    await response.write(first)
-    async for chunk in chunks:
-        await response.write(chunk)
-    await response.write_eof()
+    async with aclosing(chunks):
+        first = await anext(chunks, b"")
+        response = web.StreamResponse(headers={hdrs.CACHE_CONTROL: "no-store"} | headers)
+        await response.prepare(request)
+        if request.method == hdrs.METH_HEAD:
+            return response  # aiohttp would write a body here, which the client takes for the next answer
+        await response.write(first)
+        async for chunk in chunks:
+            await response.write(chunk)
+        await response.write_eof()
     return response
