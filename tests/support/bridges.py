@@ -15,7 +15,8 @@ DEMO = AgentOffer(id="demo", title="Demo")
 class FakeIntake:
     """Implements core.ports.RunIntake. `on_disk` is where each open run stands; frames wait until `commit`.
 
-    `hold` (an event) is what the next greet waits for.
+    `hold` (an event) is what the next greet waits for; `fails` is what it raises. With `commits_at_once` what is
+    taken in is on disk by the next turn of the loop.
     """
 
     def __init__(self, link: BridgeLink) -> None:
@@ -27,6 +28,7 @@ class FakeIntake:
         self.known: dict[str, Mapping[RequestId, tuple[int, tuple[str, ...]]]] = {}
         self.hold: asyncio.Event | None = None
         self.fails: Exception | None = None
+        self.commits_at_once = False
         self._taken: dict[RequestId, int] = {}
         self._waiting: dict[RequestId, int] = {}
         self._changed = asyncio.Event()
@@ -40,6 +42,8 @@ class FakeIntake:
             self.on_disk.setdefault(frame.request_id, 0)
         self._taken[frame.request_id] = self._waiting[frame.request_id] = frame.seq
         self.frames.append(frame)
+        if self.commits_at_once:
+            asyncio.get_running_loop().call_soon(self.commit, bridge_id)
         self._note()
 
     def commit(self, bridge_id: BridgeId) -> None:
