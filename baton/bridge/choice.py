@@ -40,7 +40,8 @@ def _choose_agent(bridges: Sequence[BridgePresence], agent: str | None) -> Bridg
         return _no(wanted, f"The agent {wanted} cannot work on {_names(bridges)}: {_complaints(bridges, wanted)}")
     free = [bridge for bridge in able if bridge.active < bridge.max_concurrent_requests]
     if not free:
-        return _no(wanted, f"{_names(able)} is busy: the run starts there when another one ends")
+        reason = f"{_names(able)} is busy: the run starts there when another one ends"
+        return BridgeChoice(bridge_id=None, agent=wanted, reason=reason, is_busy=True)
     least = min(free, key=lambda bridge: bridge.active)
     return BridgeChoice(bridge_id=least.id, agent=wanted)
 

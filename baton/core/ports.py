@@ -370,6 +370,8 @@ class BridgeChoice:
     bridge_id: BridgeId | None
     agent: str | None
     reason: str | None = None
+    is_busy: bool = False
+    """A bridge for it is there and full: the run waits for room, under no deadline."""
 
 
 class BridgeLink(Protocol):

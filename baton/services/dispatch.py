@@ -57,7 +57,8 @@ class Dispatcher:
         head = queued[0]
         choice = self.choose(memory.conversation, head.run)
         if self.is_draining or choice.bridge_id is None or choice.reason is not None:
-            self._wait(draft, head, choice.reason or "The server is restarting")
+            reason = choice.reason or "The server is restarting"
+            self._wait(draft, head, reason, has_deadline=not (choice.is_busy or self.is_draining))
             return
         self._dispatch(draft, head, choice)
 
@@ -83,11 +84,10 @@ class Dispatcher:
             queued = memory.queued()
             if not queued or memory.active() is not None or memory.conversation.queue_paused:
                 return
-            if self.choose(memory.conversation, queued[0].run).reason and queued[0].run.deadline_at is not None:
-                return
             draft = self._lanes.draft(memory)
             self.advance(draft)
-            await self._lanes.commit(draft)
+            if not draft.is_bare:
+                await self._lanes.commit(draft)
 
     def _waiting(self) -> list[ConversationId]:
         heads: list[tuple[datetime, ConversationId]] = []
@@ -97,12 +97,13 @@ class Dispatcher:
                 heads.append((memory.queued()[0].run.queued_at, conversation_id))
         return [conversation_id for _, conversation_id in sorted(heads)]
 
-    def _wait(self, draft: Draft, head: LiveRun, reason: str) -> None:
-        """The head of a queue that cannot go out waits under a deadline that is shown."""
-        if head.run.deadline_reason == reason and head.run.deadline_at is not None:
-            return
-        deadline = head.run.deadline_at or draft.now + timedelta(seconds=self._limits.queue_timeout_s)
-        draft.move_run(head, replace(head.run, deadline_at=deadline, deadline_reason=reason), with_queue=True)
+    def _wait(self, draft: Draft, head: LiveRun, reason: str, *, has_deadline: bool) -> None:
+        """Say why the head of a queue cannot go out; without a bridge it waits under a deadline that is shown."""
+        deadline = None
+        if has_deadline:
+            deadline = head.run.deadline_at or draft.now + timedelta(seconds=self._limits.queue_timeout_s)
+        if (head.run.deadline_reason, head.run.deadline_at) != (reason, deadline):
+            draft.move_run(head, replace(head.run, deadline_at=deadline, deadline_reason=reason), with_queue=True)
 
     def _dispatch(self, draft: Draft, head: LiveRun, choice: BridgeChoice) -> None:
         assert choice.bridge_id is not None, "a run is dispatched to a bridge"

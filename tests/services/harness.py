@@ -67,7 +67,7 @@ class Bridge:
         if not self.connected:
             return BridgeChoice(bridge_id=None, agent=None, reason="No bridge service connected")
         if len(self.load) >= self.capacity:
-            return BridgeChoice(bridge_id=LOCAL, agent=None, reason="The bridge is full")
+            return BridgeChoice(bridge_id=None, agent=None, reason="The bridge is full", is_busy=True)
         return BridgeChoice(bridge_id=LOCAL, agent=agent or "demo")
 
     def is_connected(self, bridge_id: BridgeId) -> bool:

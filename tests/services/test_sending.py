@@ -234,6 +234,20 @@ async def test_nobody_takes_the_message_until_its_deadline(server: Server) -> No
     assert (run.status, run.error.code) == (RunStatus.FAILED, "dispatch_timeout")
 
 
+async def test_a_full_bridge_is_waited_for_without_a_deadline(server: Server) -> None:
+    server.bridge.capacity = 1
+    one, two = await server.conversation(), await server.conversation()
+    await server.send(one, "r1")
+    assert (await server.send(two, "r2")).reason == "The bridge is full"
+    server.clock.advance(10_000)
+    assert await server.deadlines.sweep() == 0
+    await server.answer("r1")
+    server.complete("r1")
+    await server.intake.flush()
+    await server.dispatcher.advance_all()
+    assert (await server.runs.get(ANNA, R2)).status is RunStatus.DISPATCHED
+
+
 async def test_a_waiting_run_is_aborted_at_once(server: Server) -> None:
     conversation = await server.conversation()
     await server.send(conversation, "r1")
