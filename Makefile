@@ -51,7 +51,7 @@ $(VENV)/.run: $(VENV)/.made setup.cfg pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml
 	@echo "Installing Baton with everything that checks and tests need (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[claude,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[acp,claude,dev]'
 	@touch $@ $(VENV)/.run
 
 $(CLIENTS)/node_modules/.installed: $(CLIENTS)/package.json

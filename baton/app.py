@@ -125,7 +125,7 @@ class Server:
         runs = [live.run for live in self.services.lanes.open_runs()]
         return HealthFacts(
             uptime_s=round(self.clock.monotonic() - self._started_at, 1),
-            is_store_ok=self.services.intake.is_store_ok,
+            is_store_ok=self.services.lanes.writes.is_ok,
             are_jobs_ok=self.jobs.is_running,
             is_ready=self.gate.is_open,
             sockets=self.fanout.socket_count,

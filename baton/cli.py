@@ -5,14 +5,18 @@ Imports happen inside the commands, so that `baton --version` and `--help` answe
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from baton import __version__
+from baton.agents.naming import parse_agent_argument
+from baton.bridge_settings import BridgeSettings
 from baton.core.errors import BatonError, ConfigError
 from baton.setting_kinds import Setting
-from baton.settings import Settings, limits_table, load, settings_table
+from baton.settings import Settings, bridge_table, limits_table, load, load_bridge, settings_table
 
 EXIT_REFUSED: Final = 2
 """A wrong setting or argument; what argparse itself uses."""
@@ -42,8 +46,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"baton {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_serve(commands)
+    _add_bridge(commands)
     _add_db(commands)
     _add_token(commands)
+    _add_import_claude(commands)
     return parser
 
 
@@ -64,10 +70,16 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     serve.set_defaults(command=_serve)
 
 
-def _add_option(parser: argparse.ArgumentParser, setting: Setting) -> None:
+def _add_option(parser: argparse.ArgumentParser, setting: Setting, *, repeats: bool = False) -> None:
     names = " or ".join(setting.variables)
     text = f"{setting.help} Accepted: {setting.kind.accepts}. [environment: {names}; default: {setting.default}]"
-    parser.add_argument(setting.option, dest=setting.name, metavar="VALUE", help=text.replace("%", "%%"))
+    parser.add_argument(
+        setting.option,
+        dest=setting.name,
+        metavar="VALUE",
+        help=text.replace("%", "%%"),
+        action="append" if repeats else "store",
+    )
 
 
 def _limits_epilog() -> str:
@@ -93,6 +105,68 @@ def _tell(text: str) -> None:
 def _load_settings(chosen: argparse.Namespace) -> Settings:
     names = {setting.name for setting in settings_table()}
     return load({name: value for name, value in vars(chosen).items() if name in names and value is not None})
+
+
+# --- bridge ----------------------------------------------------------------------------------------------------
+
+_JOINED_BY: Final = {"workspace": os.pathsep, "agent": ","}
+"""Options that may be repeated, and what stands between their values in the environment."""
+
+
+def _add_bridge(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    bridge = commands.add_parser(
+        "bridge",
+        help="run agents on this machine for a server elsewhere",
+        description="Run agents on this machine for a server elsewhere. Each option can also be set in the "
+        "environment, or in .env in this folder.",
+    )
+    for setting in bridge_table():
+        _add_option(bridge, setting, repeats=setting.name in _JOINED_BY)
+    bridge.add_argument("--debug", action="store_true", help="the same as --log-level DEBUG")
+    bridge.set_defaults(command=_bridge)
+
+
+def _bridge(chosen: argparse.Namespace) -> int:
+    settings = _load_bridge_settings(chosen)
+    from baton import logs
+    from baton.bridging import run_bridge
+    from baton.status_line import StatusLine, status_text
+
+    line = StatusLine(sys.stderr)
+    logs.configure(settings.log_level, settings.log_format, line, settings.log_file)
+    try:
+        asyncio.run(run_bridge(settings, _tell, lambda facts: line.show(status_text(facts))))
+    finally:
+        line.end()
+    return 0
+
+
+def _load_bridge_settings(chosen: argparse.Namespace) -> BridgeSettings:
+    given = {setting.name: getattr(chosen, setting.name) for setting in bridge_table()}
+    given |= _named_agents(given["agent"], given["acp"])
+    options = {
+        name: _JOINED_BY[name].join(value) if isinstance(value, list) else value
+        for name, value in given.items()
+        if value is not None
+    }
+    if chosen.debug:
+        options["log_level"] = "DEBUG"
+    return load_bridge(options)
+
+
+def _named_agents(arguments: Sequence[str] | None, acp: str | None) -> dict[str, list[str] | str | None]:
+    """The names that `--agent` gave, and the commands that it gave to some of them, beside those of `--acp`."""
+    agents = [parse_agent_argument(part) for argument in arguments or () for part in _split_agents(argument)]
+    commands = [f"{name}={command}" for name, command in agents if command is not None]
+    return {
+        "agent": [name for name, _ in agents] or None,
+        "acp": ";".join([*([acp] if acp else []), *commands]) or None,
+    }
+
+
+def _split_agents(argument: str) -> list[str]:
+    """Names separated by commas; one with a command stands alone, because a command may have commas."""
+    return [argument] if "=" in argument else argument.split(",")
 
 
 # --- db --------------------------------------------------------------------------------------------------------
@@ -149,4 +223,40 @@ def _show_token(chosen: argparse.Namespace) -> int:
     if token is None:
         raise ConfigError(f"There is no token in {settings.data} yet: the first `baton serve` makes it")
     _tell(token)
+    return 0
+
+
+# --- import-claude ---------------------------------------------------------------------------------------------
+
+
+def _add_import_claude(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    importing = commands.add_parser(
+        "import-claude",
+        help="bring in sessions that you had with Claude Code in a terminal",
+        description="Without a session: list those of the folder. With sessions, or --all: make conversations of "
+        "them that go on where they were. A server that runs on this data is asked to do it.",
+    )
+    importing.add_argument("session", nargs="*", help="a session's id, as the list shows it")
+    importing.add_argument("--folder", default=".", help="where you worked with Claude Code [default: this folder]")
+    importing.add_argument("--all", action="store_true", dest="takes_all", help="every session of the folder")
+    importing.add_argument("--url", help="the server that has the database, where it is another machine's")
+    by_name = {setting.name: setting for setting in settings_table()}
+    for name in ("data", "store", "port"):
+        _add_option(importing, by_name[name])
+    importing.set_defaults(command=_import_claude)
+
+
+def _import_claude(chosen: argparse.Namespace) -> int:
+    settings = _load_settings(chosen)
+    from baton import importing
+
+    work = importing.import_claude(
+        settings,
+        _tell,
+        folder=Path(chosen.folder),
+        session_ids=chosen.session,
+        takes_all=chosen.takes_all,
+        url=chosen.url,
+    )
+    asyncio.run(work)
     return 0

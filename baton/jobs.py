@@ -3,6 +3,7 @@
 Jobs know when, services know what. A job that fails is logged and goes on; only a lost lease ends the server.
 """
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -52,7 +53,9 @@ class Jobs:
     async def stop(self) -> None:
         """End the periodic jobs: nothing is timed out by a server that is leaving. Idempotent."""
         while self._periodic:
-            await self._periodic.pop().close(timeout=_CLOSE_JOB_S)
+            # One that does not end in time is waited for no longer: what it was writing, the next start mends.
+            with contextlib.suppress(TimeoutError):
+                await self._periodic.pop().close(timeout=_CLOSE_JOB_S)
 
     async def close(self) -> None:
         """End all jobs. Idempotent; each has a second to end."""

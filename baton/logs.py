@@ -3,16 +3,21 @@
 A marker before the message says which part speaks, so that `grep "🔌"` on a log shows connections and nothing else.
 """
 
+import errno
 import json
 import logging
+import os
 import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final, TextIO
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final, Protocol
 
-from baton.core.errors import BatonError
+from baton.core.errors import BatonError, ConfigError
 
 MARKERS: Final[Mapping[str, str]] = {
     "socket": "🔌",
@@ -47,6 +52,18 @@ FALLBACK_MARKERS: Final[Mapping[int, str]] = {logging.ERROR: "❌", logging.CRIT
 
 _SIGNS: Final = tuple({*MARKERS.values(), *FALLBACK_MARKERS.values()})
 
+
+class LogStream(Protocol):
+    """What a log is written to."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> None: ...
+
+
+FILE_BYTES: Final = 10 << 20
+FILES_KEPT: Final = 3
+
 HIDDEN_FIELDS: Final = frozenset(
     {"content", "text", "message_text", "token", "password", "secret", "authorization", "cookie", "env", "environment"}
 )
@@ -55,16 +72,42 @@ HIDDEN_FIELDS: Final = frozenset(
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def configure(level: str, style: str, stream: TextIO | None = None) -> None:
-    """Send all records of `level` and above to stderr (or `stream`), as `text` or `json`.
+def configure(level: str, style: str, stream: LogStream | None = None, file: Path | None = None) -> None:
+    """Send all records of `level` and above to stderr (or `stream`), and to `file` if given, as `text` or `json`.
 
-    Replaces what was set before. Libraries are heard from WARNING on, because their texts may hold content.
+    Replaces what was set before. Libraries are heard from WARNING on, because their texts may hold content. A file is
+    its owner's only, and kept below `FILE_BYTES`, with `FILES_KEPT` older ones. Raises ConfigError where it cannot be
+    written.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    handlers: list[logging.Handler] = [logging.StreamHandler(stream or sys.stderr)]
+    if file is not None:
+        handlers.append(_file_handler(file))
+    for handler in handlers:
+        handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     logging.getLogger("baton").setLevel(level)
     logging.captureWarnings(True)
+
+
+class _OwnFileHandler(RotatingFileHandler):
+    """Writes no file that somebody else has put in its place: the default lies where everybody may write."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.baseFilename, flags, 0o600)
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            os.close(descriptor)
+            raise PermissionError(errno.EPERM, "it belongs to another user", self.baseFilename)
+        return os.fdopen(descriptor, "a", encoding="utf-8")
+
+
+def _file_handler(file: Path) -> logging.Handler:
+    try:
+        return _OwnFileHandler(file, maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"The log file {file} cannot be written ({error.strerror}): choose another with --log-file, or none"
+        ) from error
 
 
 def marker(action: str, level: int) -> str:

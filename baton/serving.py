@@ -4,10 +4,7 @@ import asyncio
 import dataclasses
 import errno
 import logging
-import os
-import signal
 import socket
-import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeAlias
 
@@ -18,6 +15,7 @@ from baton.core.errors import ConfigError
 from baton.core.events import BridgePresence
 from baton.credentials import Credentials, ensure_token, open_credentials, prepare_folder
 from baton.settings import Settings
+from baton.stopping import on_stop_signal, restore_signals
 from baton.welcome import agents_text, welcome_text
 
 logger = logging.getLogger(__name__)
@@ -37,7 +35,6 @@ class Presence(Protocol):
 PRESENCE: Final[web.AppKey[Presence]] = web.AppKey("presence")
 """Where the application keeps its `Presence`."""
 
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 CONNECTION_GRACE_S: Final = 1.0
 """How long open requests may go on after the application has closed its sockets."""
 
@@ -63,7 +60,8 @@ async def _run(
     running = asyncio.timeout(None)  # what a signal ends: its body is cancelled, and only its body
     try:
         async with running:
-            _on_stop_signal(running, settings.limits.shutdown_s)
+            loop = asyncio.get_running_loop()
+            on_stop_signal(lambda: running.reschedule(loop.time()), settings.limits.shutdown_s)
             await runner.setup()
             for bound in sockets:
                 await web.SockSite(runner, bound, backlog=1024).start()
@@ -74,7 +72,7 @@ async def _run(
         if not running.expired():
             raise
     finally:
-        _restore_signals()
+        restore_signals()
         await runner.cleanup()
         logger.info("server stopped", extra={"action": "server.stopped"})
 
@@ -136,39 +134,3 @@ async def _announce(app: web.Application, settings: Settings, tell: Callable[[st
         token = settings.admin_token or ensure_token(settings.data, AccountRole.ADMIN)
     tell(welcome_text(settings, token))
     tell(agents_text(settings, await app[PRESENCE]()))
-
-
-# --- signals ---------------------------------------------------------------------------------------------------
-
-
-def _on_stop_signal(running: asyncio.Timeout, limit_s: float) -> None:
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        logger.info("server stopping", extra={"action": "server.stopping"})
-        _restore_signals()
-        _start_watchdog(limit_s)
-        running.reschedule(loop.time())
-
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop)
-
-
-def _restore_signals() -> None:
-    """From here on a signal ends the process at once: the system's own way, which no blocked loop can delay."""
-    loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _start_watchdog(limit_s: float) -> None:
-    """End the process if the stop takes too long. A thread, because what hangs may be the loop or its executor."""
-
-    def give_up() -> None:
-        logger.error("stop took too long, leaving as after a crash", extra={"action": "server.gave_up"})
-        os._exit(1)
-
-    watchdog = threading.Timer(limit_s * 0.95, give_up)
-    watchdog.daemon = True
-    watchdog.start()

@@ -4,10 +4,12 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from baton.agents.naming import parse_acp_commands
 
 TOKEN_MIN_LENGTH: Final = 20
 
@@ -102,6 +104,11 @@ def _read_origin(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
+def _read_backend(text: str) -> str:
+    # A bridge's own habit: the address of its socket is the same server's.
+    return _read_origin(re.sub(r"^ws(s?)://", r"http\1://", text))
+
+
 def _read_store(text: str) -> str:
     if not re.match(r"(mongodb(\+srv)?://|sqlite:///)[^\s]", text):
         raise ValueError(text)
@@ -136,10 +143,14 @@ def _read_text(text: str) -> str:
 
 SWITCH = Kind("on or off", _read_switch)
 ORIGIN = Kind("an address like https://baton.example.org, without a path", _read_origin)
+BACKEND = Kind("a server's address like https://baton.example.org, without a path", _read_backend)
 STORE = Kind("mongodb://..., mongodb+srv://... or sqlite:///path", _read_store)
 LEVEL = Kind("DEBUG, INFO, WARNING or ERROR", _read_level)
 FOLDER = Kind("a folder", lambda text: Path(_read_text(text)).expanduser().absolute())
 FOLDERS = Kind(f"folders that exist, separated by {os.pathsep!r}", _read_folders)
+LOG_FILE = Kind("a file, or none", lambda text: None if text == "none" else Path(text).expanduser().absolute())
+TEXT = Kind("a text", _read_text)
+ACP_COMMANDS = Kind("name=command, several separated by ';'", lambda text: tuple(parse_acp_commands(text).items()))
 NAMES = Kind("names separated by commas", lambda text: tuple(_split_list(text)))
 HOST = Kind("an address or host name of this machine", _read_text)
 SECRET = Kind(f"at least {TOKEN_MIN_LENGTH} printable characters without spaces", _read_secret)
@@ -171,6 +182,12 @@ def declare(
     if callable(default):
         return field(default_factory=default, repr=not is_secret, metadata=metadata)
     return field(default=default, repr=not is_secret, metadata=metadata)
+
+
+def table_of(cls: type) -> tuple[Setting, ...]:
+    """Every field of the class that was made by `declare`, in order."""
+    described = ((item.name, item.metadata.get("setting")) for item in fields(cls))
+    return tuple(replace(setting, name=name) for name, setting in described if setting is not None)
 
 
 def _shown(value: object) -> str:

@@ -19,9 +19,10 @@ import platformdirs
 from dotenv.parser import parse_stream
 
 from baton import setting_kinds as kinds
+from baton.bridge_settings import BridgeSettings
 from baton.core.errors import ConfigError
 from baton.core.limits import Limits
-from baton.setting_kinds import Setting, declare
+from baton.setting_kinds import Setting, declare, table_of
 
 TRANSPORTS: Final = ("websocket", "polling")
 AGENT_SETTINGS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -29,6 +30,9 @@ AGENT_SETTINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "demo": (),
 }
 """What Baton's own agents read (docs/agents.md); an agent of somebody else's may read whatever has its prefix."""
+
+ACP_SETTINGS: Final = ("idle_s", "model", "start_timeout_s", "title")
+"""What each ACP agent reads beside its command (docs/acp.md): BATON_ACP_GEMINI_MODEL is `model` of `acp:gemini`."""
 
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -114,6 +118,13 @@ class Settings:
         kinds.NAMES,
         help="Agents of the in-process bridge, the default one first.",
         shown="all installed",
+    )
+    acp: tuple[tuple[str, str], ...] = declare(
+        "BATON_ACP",
+        (),
+        kinds.ACP_COMMANDS,
+        help="Agents that speak the Agent Client Protocol, each with the command that starts it: docs/acp.md.",
+        shown="none",
     )
     workspace: tuple[Path, ...] = declare(
         "BATON_WORKSPACE",
@@ -209,8 +220,12 @@ _LIMITS_FROM_ZERO: Final = frozenset({"abort_grace_s", "flush_floor_s"})
 
 def settings_table() -> tuple[Setting, ...]:
     """Every setting but the limits, in the order of the documentation."""
-    described = ((item.name, item.metadata.get("setting")) for item in dataclasses.fields(Settings))
-    return tuple(dataclasses.replace(setting, name=name) for name, setting in described if setting is not None)
+    return table_of(Settings)
+
+
+def bridge_table() -> tuple[Setting, ...]:
+    """Every setting of `baton bridge` but the limits."""
+    return table_of(BridgeSettings)
 
 
 def limits_table() -> tuple[Setting, ...]:
@@ -254,25 +269,52 @@ def load(
     """
     environ = os.environ if environ is None else environ
     problems: list[str] = []
+    settings = Settings(**_read_all(settings_table(), options or {}, environ, dotenv, problems))
+    problems += _contradictions(settings, environ)
+    _refuse(problems)
+    return settings
+
+
+def load_bridge(
+    options: Mapping[str, str] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    dotenv: Path | None = Path(".env"),
+) -> BridgeSettings:
+    """As `load`, for `baton bridge`."""
+    problems: list[str] = []
+    environ = os.environ if environ is None else environ
+    settings = BridgeSettings(**_read_all(bridge_table(), options or {}, environ, dotenv, problems))
+    _refuse(problems)
+    return settings
+
+
+def _read_all(
+    table: Sequence[Setting],
+    options: Mapping[str, str],
+    environ: Mapping[str, str],
+    dotenv: Path | None,
+    problems: list[str],
+) -> dict[str, Any]:
+    """Everything that a settings class is made of, but for its defaults."""
     from_file = _read_dotenv(dotenv, problems) if dotenv is not None else {}
     sources = (
-        _Source(options or {}, lambda setting: (setting.name,), lambda setting, _: setting.option),
+        _Source(options, lambda setting: (setting.name,), lambda setting, _: setting.option),
         _Source(environ, lambda setting: setting.variables, lambda _, variable: variable),
         _Source(from_file, lambda setting: setting.variables, lambda _, variable: f"{variable} (in {dotenv})"),
     )
-    values = dict(_read_values(settings_table(), sources, problems))
-    limits = dict(_read_values(limits_table(), sources[1:], problems))
-    problems += _unknown_variables(environ, "") + _unknown_variables(from_file, f" (in {dotenv})")
-    settings = Settings(
-        **values,
-        limits=Limits(**limits),
-        agent_environment=_agent_environment(environ),
-        agent_settings=_agent_settings({**from_file, **environ}),
-    )
-    problems += _contradictions(settings, environ)
+    values: dict[str, Any] = dict(_read_values(table, sources, problems))
+    values["limits"] = Limits(**dict(_read_values(limits_table(), sources[1:], problems)))
+    commands: dict[str, str] = dict(values.get("acp", ()))
+    problems += _unknown_variables(environ, "", commands) + _unknown_variables(from_file, f" (in {dotenv})", commands)
+    values["agent_environment"] = _agent_environment(environ)
+    values["agent_settings"] = _agent_settings({**from_file, **environ}, commands)
+    return values
+
+
+def _refuse(problems: Sequence[str]) -> None:
     if problems:
         raise ConfigError("\n".join(problems))
-    return settings
 
 
 def _read_values(
@@ -319,14 +361,15 @@ def _read_dotenv(path: Path, problems: list[str]) -> dict[str, str]:
 
 def known_variables() -> frozenset[str]:
     """Every variable that is read, but for those of other people's agents."""
-    own = {name for setting in (*settings_table(), *limits_table()) for name in setting.variables}
+    tables = (*settings_table(), *bridge_table(), *limits_table())
+    own = {name for setting in tables for name in setting.variables}
     return frozenset(
         own | {_agent_prefix(agent) + name.upper() for agent, names in AGENT_SETTINGS.items() for name in names}
     )
 
 
-def _unknown_variables(values: Mapping[str, str], place: str) -> list[str]:
-    known = known_variables()
+def _unknown_variables(values: Mapping[str, str], place: str, commands: Mapping[str, str]) -> list[str]:
+    known = known_variables() | {_agent_prefix(agent) + name.upper() for agent in commands for name in ACP_SETTINGS}
     prefixes = ("BATON_TEST_", *(_agent_prefix(name) for name in _agent_names() - set(AGENT_SETTINGS)))
     return [
         f"{name}{place}: there is no such setting; {_hint(name, known)}"
@@ -374,12 +417,14 @@ def _agent_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in own and not name.startswith("BATON_")}
 
 
-def _agent_settings(values: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    return {
+def _agent_settings(values: Mapping[str, str], commands: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """By agent. `commands`: of the ACP agents, by name."""
+    own = {
         agent: {
             name.removeprefix(_agent_prefix(agent)).lower(): value
             for name, value in values.items()
             if name.startswith(_agent_prefix(agent))
         }
-        for agent in _agent_names()
+        for agent in (*_agent_names(), *commands)
     }
+    return own | {agent: {**own[agent], "command": command} for agent, command in commands.items()}

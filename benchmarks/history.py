@@ -21,6 +21,7 @@ from benchmarks.processes import baton_server
 
 CONVERSATIONS = 10
 REQUESTS = 2000
+_WARM_UP = 100
 _BATCH = 1000
 _WORDS = ("journal", "commit", "stream", "bridge", "prompt", "delta", "lane", "browser", "agent", "message")
 
@@ -81,22 +82,29 @@ def _message(conversation: Conversation, ordinal: int, rng: random.Random) -> Me
 
 async def _ask(url: str, token: str, ids: list[ConversationId], depth: int) -> None:
     rng = random.Random(2)
-    times_ms = []
+    pages_ms, idle_ms = [], []
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
-        for number in range(REQUESTS + 100):
+        for number in range(REQUESTS + _WARM_UP):
             before = rng.randint(2, depth + 1)
             address = f"{url}/api/chat/conversations/{rng.choice(ids)}/messages?before={before}&limit=100"
-            began = time.perf_counter()
-            async with session.get(address) as response:
-                await response.read()
-                assert response.status == 200, await response.text()
-            if number >= 100:
-                times_ms.append((time.perf_counter() - began) * 1000)
-    times_ms.sort()
-    print(
-        f"  a page of 100 through REST, {REQUESTS} at random depths: median {statistics.median(times_ms):.2f} ms, "
-        f"p99 {times_ms[int(REQUESTS * 0.99)]:.2f} ms"
-    )
+            page_ms, nothing_ms = await _get_ms(session, address), await _get_ms(session, f"{url}/health/live")
+            if number >= _WARM_UP:
+                pages_ms.append(page_ms)
+                idle_ms.append(nothing_ms)
+    print(f"  a page of 100 through REST, {REQUESTS} at random depths: {_summary(pages_ms)}")
+    print(f"  in turn with it /health/live, which reads nothing: {_summary(idle_ms)}")
+
+
+async def _get_ms(session: aiohttp.ClientSession, address: str) -> float:
+    began = time.perf_counter()
+    async with session.get(address) as response:
+        await response.read()
+        assert response.status == 200, await response.text()
+    return (time.perf_counter() - began) * 1000
+
+
+def _summary(times_ms: list[float]) -> str:
+    return f"median {statistics.median(times_ms):.2f} ms, p99 {sorted(times_ms)[int(len(times_ms) * 0.99)]:.2f} ms"
 
 
 if __name__ == "__main__":

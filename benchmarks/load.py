@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+NEVER = 1 << 62
 STAMP = re.compile(r"@(\d+)@")
 
 
@@ -36,8 +37,8 @@ class Watchers:
         self.latencies_ms: list[float] = []
 
     def take(self, text: str) -> None:
-        """Note the deltas in one packet."""
-        if self.is_counting:
+        """Note the deltas in one packet; a whole message holds those that were delivered before."""
+        if self.is_counting and not text.startswith('42["chat:message"'):
             now = time.monotonic_ns()
             self.latencies_ms.extend((now - int(stamp)) / 1e6 for stamp in STAMP.findall(text))
 
@@ -130,11 +131,13 @@ async def produce(options: dict[str, Any]) -> None:
 
 
 class LoadBridge:
-    """A bridge as docs/protocol.md has it: one message per run, one delta per frame, kept until acknowledged."""
+    """A bridge as docs/protocol.md has it: one delta per frame; each message ends after `message_deltas` of them."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, message_deltas: int) -> None:
         self._socket = socket
+        self._message_deltas = message_deltas
         self._seqs: dict[str, int] = {}
+        self._said: dict[str, int] = {}
         self._offsets: dict[str, int] = {}
         self.runs: list[str] = []
         self.in_flight: dict[str, int] = {}
@@ -155,11 +158,17 @@ class LoadBridge:
 
     async def delta(self, run: str) -> None:
         """One more word of a run."""
+        said = self._said.get(run, 0)
+        self._said[run] = said + 1
+        message_id = f"m{said // self._message_deltas}"
+        offset = self._offsets.get(run, 0) if said % self._message_deltas else 0
         text = f"@{time.monotonic_ns()}@ word "
-        offset = self._offsets.get(run, 0)
         self._offsets[run] = offset + len(text)
-        event = {"type": "text.delta", "messageId": "m", "block": 0, "offset": offset, "text": text}
+        event = {"type": "text.delta", "messageId": message_id, "block": 0, "offset": offset, "text": text}
         await self._send(run, {"type": "claude:stream", "events": [event]})
+        if (said + 1) % self._message_deltas == 0:
+            done = {"type": "message.done", "messageId": message_id, "claudeData": {}}
+            await self._send(run, {"type": "claude:stream", "events": [done]})
 
     async def _send(self, run: str, frame: dict[str, Any]) -> None:
         self._seqs[run] = self._seqs.get(run, 0) + 1
@@ -191,7 +200,7 @@ async def bridge(options: dict[str, Any]) -> None:
             welcome = json.loads((await socket.receive()).data)
             assert welcome["type"] == "welcome", welcome
             say(connected=True)
-            peer, ready = LoadBridge(socket), asyncio.Event()
+            peer, ready = LoadBridge(socket, options.get("message_deltas", NEVER)), asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(peer.read(options["runs"], ready))
                 await ready.wait()

@@ -84,7 +84,7 @@ async def _measure_baton(
     options = {"url": url, "token": tokens["bridge"], "runs": case.conversations, "rate": case.rate}
     async with Child.load("bridge", options) as bridge:
         await bridge.told("connected")
-        rooms = [await asyncio.to_thread(_begin_run, url, tokens["admin"]) for _ in range(case.conversations)]
+        rooms = [await asyncio.to_thread(begin_run, url, tokens["admin"]) for _ in range(case.conversations)]
         await bridge.told("ready")
         watch = {"kind": "socketio", "url": url, "rooms": rooms, "per_room": case.watchers, "token": tokens["admin"]}
         async with Child.load("watch", watch) as watchers:
@@ -93,7 +93,7 @@ async def _measure_baton(
             return await _count(server, watchers, case, warm_up_s, seconds)
 
 
-def _begin_run(url: str, token: str) -> str:
+def begin_run(url: str, token: str) -> str:
     """A conversation with a run under way; its id."""
     made = _post(f"{url}/api/chat/conversations", token, {"agent": "load"})
     conversation_id: str = made["conversation"]["id"]

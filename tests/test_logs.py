@@ -4,12 +4,14 @@ import io
 import json
 import logging
 import re
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from baton import logs
-from baton.core.errors import StoreUnavailable
+from baton.core.errors import ConfigError, StoreUnavailable
 
 logger = logging.getLogger("baton.tests.logs")
 
@@ -19,6 +21,9 @@ def as_it_was() -> Iterator[None]:
     root, own = logging.getLogger(), logging.getLogger("baton")
     handlers, level, own_level = list(root.handlers), root.level, own.level
     yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
     own.setLevel(own_level)
@@ -122,3 +127,31 @@ def test_markers_are_found_by_whole_words_the_longest_first(action: str, sign: s
 
 def test_an_error_of_an_unknown_part_is_marked_as_failed() -> None:
     assert logs.marker("", logging.ERROR) == "❌"
+
+
+def test_a_file_gets_the_same_lines_and_is_its_owners_only(tmp_path: Path) -> None:
+    stream, file = io.StringIO(), tmp_path / "bridge.log"
+    logs.configure("INFO", "text", stream, file)
+    logger.info("🌉 connected", extra={"action": "bridge.connected"})
+    assert file.read_text() == stream.getvalue() != ""
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_file_that_grows_is_put_aside_and_only_some_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "FILE_BYTES", 1000)
+    logs.configure("INFO", "text", io.StringIO(), tmp_path / "bridge.log")
+    for number in range(100):
+        logger.info("a record of some length, to fill the file", extra={"count": number})
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["bridge.log", "bridge.log.1", "bridge.log.2", "bridge.log.3"]
+    assert all(path.stat().st_size <= 1000 for path in tmp_path.iterdir())
+    assert "count=99" in (tmp_path / "bridge.log").read_text()
+
+
+def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "bridge.log").symlink_to(precious)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        logs.configure("INFO", "text", io.StringIO(), tmp_path / "bridge.log")
+    assert precious.read_text() == "mine"

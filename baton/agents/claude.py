@@ -7,8 +7,9 @@ that this module can be, and the agent can say what is missing, where it is not 
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,17 +21,21 @@ from baton.agents.claude_environment import (
     is_logged_in,
     is_sdk_installed,
 )
+from baton.agents.claude_history import list_sessions, read_session
+from baton.agents.idle import IdleSessions
 from baton.agents.options import AgentOptions
 from baton.core.errors import AgentFailed, ConfigError
 from baton.core.frames import AgentOffer, Execute, RunResult
+from baton.core.ids import RequestId
 from baton.core.models import PermissionMode
 from baton.core.ports import Turn
 from baton.core.stream import Notice
 from baton.core.text import Json, clean_json
 
 if TYPE_CHECKING:
+    from baton.agents.claude_events import Translation
     from baton.agents.claude_results import Costs
-    from baton.agents.claude_session import ClaudeSession, SessionPlan
+    from baton.agents.claude_session import ClaudeSession, CliMode, SessionPlan, TurnEnd
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +48,7 @@ _CONTEXT_LOST: Final = (
     "Claude Code no longer has this conversation's session, so it starts a new one and does not know what was said "
     "before. What is shown here is kept."
 )
-
-
-@dataclass(slots=True)
-class _Held:
-    """A process that waits for its session's next message."""
-
-    session: "ClaudeSession"
-    closing: "asyncio.Task[None] | None" = None
+_BACKGROUND_LOST: Final = "Claude Code was started anew; what it had left running in the background was ended."
 
 
 class ClaudeAgent:
@@ -65,13 +63,19 @@ class ClaudeAgent:
 
     def __init__(self, options: AgentOptions) -> None:
         self._options = options
-        self._idle_s = _seconds(options.settings, "idle_s", IDLE_S)
-        self._waiting: dict[str, _Held] = {}
-        """By session id, the longest waiting first."""
+        self._waiting: IdleSessions[ClaudeSession] = IdleSessions(
+            idle_s=_seconds(options.settings, "idle_s", IDLE_S),
+            most=MAX_IDLE,
+            sleep=options.sleep,
+            is_busy=lambda session: session.is_busy,
+        )
         self._working: set[ClaudeSession] = set()
+        self._runs: dict[RequestId, ClaudeSession] = {}
+        """The processes of the runs that a message asked for."""
         self._costs: Costs | None = None
-        self._info: Mapping[str, Any] = {}
-        """What a process last said of itself: commands and models."""
+        self._info: dict[str, Mapping[str, Any]] = {}
+        """What a process last said of itself, by its folder: commands and models."""
+        self._asking = asyncio.Lock()
         self._is_closed = False
 
     # --- the port ----------------------------------------------------------------------------------------------
@@ -84,7 +88,7 @@ class ClaudeAgent:
             title=self.title,
             available=reason is None,
             reason=reason,
-            models=tuple(model["id"] for model in self._models()),
+            models=tuple(dict.fromkeys(model["id"] for info in self._info.values() for model in _models_of(info))),
             modes=_MODES,
         )
 
@@ -93,29 +97,53 @@ class ClaudeAgent:
         program = await asyncio.to_thread(self._program)
         content = content_of(task.message, [(item, await turn.read_attachment(item)) for item in task.attachments])
         session = await self._session_for(task, turn, program)
+        session.on_background = lambda: turn.begin_background(partial(self._go_on, session))
+        self._runs[task.request_id] = session
         try:
-            return await self._turn(session, task, turn, content)
+            translation = session.translation(task.session_id)
+            return await self._result_of(session, turn, translation, session.turn(content, turn, translation))
         finally:
+            del self._runs[task.request_id]
             await self._keep_or_close(session)
 
+    async def set_mode(self, request_id: RequestId, mode: PermissionMode) -> None:
+        """The run goes on in this mode: in `plan` the model only plans. Raises AgentFailed."""
+        session = self._runs.get(request_id)
+        if session is not None:
+            await session.use_mode(_mode_of(mode))
+
     async def commands(self, working_directory: str | None) -> Json:
-        """Slash commands and models, as the process that was started last told them; empty before the first run."""
+        """Slash commands and models, as a process in this folder told them; one is started to ask where none did.
+
+        Raises AgentFailed.
+        """
+        folder = working_directory or self._options.default_working_directory
+        info = await self._info_of(folder)
         commands = [
             {
                 "name": command.get("name"),
                 "description": command.get("description"),
                 "argumentHint": command.get("argumentHint"),
             }
-            for command in self._info.get("commands") or []
+            for command in info.get("commands") or []
         ]
-        return clean_json({"commands": commands, "models": self._models()})
+        return clean_json({"commands": commands, "models": _models_of(info)})
+
+    async def list_sessions(self, working_directory: str, *, cursor: str | None, limit: int | None) -> Json:
+        """As of `core.ports.KeepsSessions`; needs neither SDK nor program."""
+        return await asyncio.to_thread(list_sessions, self._options.environment, working_directory, cursor, limit)
+
+    async def read_session(
+        self, working_directory: str, session_id: str, *, cursor: str | None, limit: int | None
+    ) -> Json:
+        """As of `core.ports.KeepsSessions`."""
+        environment = self._options.environment
+        return await asyncio.to_thread(read_session, environment, working_directory, session_id, cursor, limit)
 
     async def close(self) -> None:
         """End every process, working or waiting. At most 5 s."""
         self._is_closed = True
-        held, self._waiting = list(self._waiting.values()), {}
-        working = [session.close() for session in self._working]
-        await asyncio.gather(*working, *(_end_now(waiting) for waiting in held))
+        await asyncio.gather(self._waiting.close(), *(session.close() for session in self._working))
 
     # --- what it needs -----------------------------------------------------------------------------------------
 
@@ -135,25 +163,21 @@ class ClaudeAgent:
             raise AgentFailed(f"{named} cannot be started" if named else INSTALL_CURE, code="agent_missing")
         return program
 
-    def _models(self) -> list[dict[str, str]]:
-        return [
-            {
-                "id": str(model["value"]),
-                "title": str(model.get("displayName") or model["value"]),
-                "description": str(model.get("description") or ""),
-            }
-            for model in self._info.get("models") or []
-            if model.get("value")
-        ]
+    async def _info_of(self, folder: str) -> Mapping[str, Any]:
+        async with self._asking:
+            if folder not in self._info:
+                program = await asyncio.to_thread(self._program)
+                await self._end(await self._open(self._new_plan(folder), program))
+            return self._info[folder]
 
     # --- sessions ----------------------------------------------------------------------------------------------
 
     async def _session_for(self, task: Execute, turn: Turn, program: str) -> "ClaudeSession":
         """The process that goes on with this session, or a new one; it counts as working from here on."""
-        from baton.agents.claude_session import SessionUnknown
+        from baton.agents.claude_failures import SessionUnknown
 
         plan = self._plan(task)
-        kept = await self._take_waiting(task, plan)
+        kept = await self._take_waiting(plan, turn)
         if kept is not None:
             return kept
         try:
@@ -163,33 +187,37 @@ class ClaudeAgent:
             return await self._open(replace(plan, resume=None, fork=False, session_id=str(uuid.uuid4())), program)
 
     def _plan(self, task: Execute) -> "SessionPlan":
-        from baton.agents.claude_session import SessionPlan
-
-        folder = task.working_directory or self._options.default_working_directory
-        if not Path(folder).is_dir():
-            raise AgentFailed(f"The folder {folder} is not there, or is no folder")
+        plan = self._new_plan(task.working_directory or self._options.default_working_directory)
         forks = task.fork and task.session_id is not None
-        return SessionPlan(
-            session_id=task.session_id if task.session_id is not None and not forks else str(uuid.uuid4()),
+        return replace(
+            plan,
+            session_id=task.session_id if task.session_id is not None and not forks else plan.session_id,
             resume=task.session_id,
             fork=forks,
-            working_directory=folder,
-            model=task.model or self._options.settings.get("model"),
-            mode="plan" if task.permission_mode is PermissionMode.PLAN else "default",
+            model=task.model or plan.model,
+            mode=_mode_of(task.permission_mode),
             allowed_tools=task.allowed_tools,
         )
 
-    async def _take_waiting(self, task: Execute, plan: "SessionPlan") -> "ClaudeSession | None":
+    def _new_plan(self, folder: str) -> "SessionPlan":
+        """For a session that is not there yet."""
+        from baton.agents.claude_session import SessionPlan
+
+        if not Path(folder).is_dir():
+            raise AgentFailed(f"The folder {folder} is not there, or is no folder")
+        model = self._options.settings.get("model")
+        return SessionPlan(session_id=str(uuid.uuid4()), working_directory=folder, model=model)
+
+    async def _take_waiting(self, plan: "SessionPlan", turn: Turn) -> "ClaudeSession | None":
         """The process that waits for this session, made ready for this turn; one that does not fit is ended."""
-        held = self._waiting.pop(plan.session_id, None)
-        if held is None:
+        session = await self._waiting.take(plan.session_id)
+        if session is None:
             return None
-        session = held.session
         self._working.add(session)
         try:
-            await _stop_closing(held)
             if session.is_alive and _fits(session.plan, plan):
-                await session.use(plan.model, plan.mode)
+                await session.use_model(plan.model)
+                await session.use_mode(plan.mode)
                 return session
         except AgentFailed:
             logger.warning("claude is replaced", extra={"action": "claude.replaced", "sessionId": plan.session_id})
@@ -197,6 +225,8 @@ class ClaudeAgent:
             await self._end(session)
             raise
         await self._end(session)
+        if session.background_tasks:
+            turn.emit(Notice(level="warning", text=_BACKGROUND_LOST))
         return None
 
     async def _open(self, plan: "SessionPlan", program: str) -> "ClaudeSession":
@@ -212,7 +242,7 @@ class ClaudeAgent:
         except BaseException:
             await self._end(session)
             raise
-        self._info = session.info or self._info
+        self._info[plan.working_directory] = session.info
         if plan.resume is None or plan.fork:
             self._ledger().begin(plan.session_id, fork_of=plan.resume)
         return session
@@ -223,22 +253,7 @@ class ClaudeAgent:
             await self._end(session)
             return
         self._working.discard(session)
-        held = self._waiting[session.session_id] = _Held(session)
-        held.closing = asyncio.create_task(self._close_later(held), name=f"claude-idle-{session.session_id}")
-        while len(self._waiting) > MAX_IDLE:
-            await self._close_oldest()
-
-    async def _close_later(self, held: _Held) -> None:
-        await self._options.sleep(self._idle_s)
-        # It stays listed until it has ended: two processes in one session would lose what one of them says.
-        await self._end(held.session)
-        if self._waiting.get(held.session.session_id) is held:
-            del self._waiting[held.session.session_id]
-
-    async def _close_oldest(self) -> None:
-        oldest = self._waiting.pop(next(iter(self._waiting)))
-        await _stop_closing(oldest)
-        await self._end(oldest.session)
+        await self._waiting.keep(session)
 
     async def _end(self, session: "ClaudeSession") -> None:
         try:
@@ -248,17 +263,30 @@ class ClaudeAgent:
 
     # --- turns -------------------------------------------------------------------------------------------------
 
-    async def _turn(
-        self, session: "ClaudeSession", task: Execute, turn: Turn, content: str | list[dict[str, Any]]
+    async def _go_on(self, session: "ClaudeSession", turn: Turn) -> RunResult:
+        """What the process has begun by itself, in a run of its own."""
+        if await self._waiting.take(session.session_id) is not session:
+            raise AgentFailed("Claude Code has ended with what it did in the background", retryable=True)
+        self._working.add(session)
+        try:
+            translation = session.translation(session.session_id)
+            return await self._result_of(session, turn, translation, session.follow(turn, translation))
+        finally:
+            await self._keep_or_close(session)
+
+    async def _result_of(
+        self, session: "ClaudeSession", turn: Turn, translation: "Translation", playing: Awaitable["TurnEnd"]
     ) -> RunResult:
-        from baton.agents.claude_events import Translation
+        """What a turn came to. Raises AgentFailed."""
         from baton.agents.claude_results import failure_of, run_result
 
-        translation = Translation(task.session_id)
         try:
-            ended = await session.turn(content, turn, translation)
+            ended = await playing
         finally:
             session.after(translation)
+        if ended.result is None:
+            turn.emit(*translation.finish())
+            return RunResult(session_id=session.session_id)
         failure = None if ended.was_stopped else failure_of(ended.result, ended.error)
         if failure is None:
             turn.emit(*translation.finish())
@@ -275,24 +303,27 @@ class ClaudeAgent:
         return self._costs
 
 
+def _mode_of(mode: PermissionMode) -> "CliMode":
+    """Claude Code's own: which edits need no asking is decided, and recorded, by the server."""
+    return "plan" if mode is PermissionMode.PLAN else "default"
+
+
+def _models_of(info: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "id": str(model["value"]),
+            "title": str(model.get("displayName") or model["value"]),
+            "description": str(model.get("description") or ""),
+        }
+        for model in info.get("models") or []
+        if model.get("value")
+    ]
+
+
 def _fits(running: "SessionPlan", asked: "SessionPlan") -> bool:
     """Whether the running process can serve what is asked; model and mode can be changed while it runs."""
     same_place = running.working_directory == asked.working_directory
     return same_place and running.allowed_tools == asked.allowed_tools and not asked.fork
-
-
-async def _stop_closing(held: _Held) -> None:
-    """Call off the end that was set for later; where it has begun, wait for it."""
-    if held.closing is None:
-        return
-    if held.session.is_alive:
-        held.closing.cancel()
-    await asyncio.wait({held.closing})
-
-
-async def _end_now(held: _Held) -> None:
-    await _stop_closing(held)
-    await held.session.close()
 
 
 def _seconds(settings: Mapping[str, str], name: str, default: float) -> float:

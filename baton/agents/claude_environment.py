@@ -21,11 +21,7 @@ LOGIN_CURE: Final = (
     "(or CLAUDE_CODE_OAUTH_TOKEN, made by `claude setup-token`) for the bridge"
 )
 
-_OURS: Final = {
-    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-    # A sub-agent in the background asks for permission when its run is over and nobody can be asked.
-    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
-}
+_OURS: Final = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
 _BATON_PREFIXES: Final = ("BATON_", "MONGODB_", "MONGO_")
 _CLAUDE_PREFIXES: Final = ("CLAUDE_CODE_", "CLAUDE_AGENT_SDK_")
 _CLAUDE_KEPT: Final = frozenset(
@@ -35,6 +31,7 @@ _CLAUDE_KEPT: Final = frozenset(
         "CLAUDE_CODE_CLIENT_CERT",
         "CLAUDE_CODE_CLIENT_KEY",
         "CLAUDE_CODE_CLIENT_KEY_PASSPHRASE",
+        "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS",
         "CLAUDE_CODE_GIT_BASH_PATH",
         "CLAUDE_CODE_HTTPS_PROXY",
         "CLAUDE_CODE_HTTP_PROXY",

@@ -84,6 +84,15 @@ class _Spoken:
         return ended or any(block.is_whole and block.kind != "thinking" for block in self.blocks)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A tool call that has no result yet."""
+
+    name: str
+    input: Mapping[str, Any]
+    parent: str | None
+
+
 def usage_of(raw: Mapping[str, Any] | None) -> Usage:
     """Tokens as the API counts them."""
     raw = raw or {}
@@ -96,14 +105,17 @@ def usage_of(raw: Mapping[str, Any] | None) -> Usage:
 
 
 class Translation:
-    """One turn's messages. `session_id` is the one that is known to whoever gets the events.
+    """One turn's messages. `session_id` is the one that is known to whoever gets the events; `open_calls` are those
+    of the turns before, by id: a sub-agent in the background goes on between turns.
 
     1. Every text.delta and thinking.delta starts where the one before it in its block ended.
     2. A message is done, discarded, or left open; it is left open only where the turn did not end well.
+    3. A result whose call was said in a turn before comes with that call, in a message of its own.
     """
 
-    def __init__(self, session_id: str | None = None) -> None:
+    def __init__(self, session_id: str | None = None, open_calls: Mapping[str, OpenCall] | None = None) -> None:
         self.session_id = session_id
+        self.open_calls = dict(open_calls or {})
         self.error: str | None = None
         """What Claude Code said of itself instead of an answer, for example `authentication_failed`."""
         self.mode: str | None = None
@@ -252,6 +264,7 @@ class Translation:
         block = spoken.open_block("tool", call.id) or spoken.new_block("tool", call.id)
         block.is_whole = True
         self._inputs[call.id] = call.input
+        self.open_calls[call.id] = OpenCall(call.name, call.input, spoken.parent)
         spoken.content.append(clean_json({"type": "tool_use", "id": call.id, "name": call.name, "input": call.input}))
         # Said again where it was said before: only now there is a title.
         self._tool_started(spoken, block, call.name, title_of(call.input))
@@ -276,9 +289,17 @@ class Translation:
 
     def _tool_done(self, tool_use_id: str, content: object, *, is_error: bool) -> None:
         self._settle_sub_agent(tool_use_id)
-        message_id = self._message_of_tool.get(tool_use_id)
+        call = self.open_calls.pop(tool_use_id, None)
+        message_id, again = self._message_of_tool.get(tool_use_id), None
+        if message_id is None and call is not None:
+            again = self._begin(_Spoken(f"{tool_use_id}-result", None, call.parent, streams=False))
+            self._tool_whole(again, sdk.ToolUseBlock(tool_use_id, call.name, dict(call.input)))
+            del self.open_calls[tool_use_id]
+            message_id = again.id
         if message_id is not None:
             self._say(ToolDone(message_id=message_id, id=tool_use_id, result=result_of(content), is_error=is_error))
+        if again is not None:
+            self._end(again)
 
     # --- what Claude Code says of itself -----------------------------------------------------------------------
 

@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 _DENIED: Final = "The person denied this."
 _UNANSWERED: Final = "The person did not want to answer. Go on without, or say what you need."
 _NOT_ACCEPTED: Final = "The person did not accept the plan. Ask what should be different, or improve it."
-_OVER: Final = "The turn is over; nobody can be asked any more."
 
 ToolInput = Mapping[str, Any]
 
@@ -214,14 +213,17 @@ class TurnPrompts:
 
     async def decide(
         self, tool: str, tool_input: dict[str, Any], context: sdk.ToolPermissionContext
-    ) -> sdk.PermissionResult:
-        """What `can_use_tool` answers. Cancelling the call takes the question back."""
+    ) -> sdk.PermissionResult | None:
+        """What `can_use_tool` answers; None: the turn ended before there was an answer.
+
+        Cancelling the call takes the question back.
+        """
         if tool == "ExitPlanMode" and "plan" not in tool_input:
             tool_input = {**tool_input, **self.seen_input(context.tool_use_id)}
         prompt = prompt_for(tool, tool_input, context)
         answer = await self._ask(prompt)
         if answer is None:
-            return sdk.PermissionResultDeny(message=_OVER)
+            return None
         decision = result_for(prompt, tool_input, answer, context.suggestions)
         self.was_stopped = self.was_stopped or decision.stops
         if decision.mode is not None:
@@ -229,7 +231,7 @@ class TurnPrompts:
         return decision.result
 
     def close(self) -> None:
-        """The turn is over: who still asks is told so."""
+        """The turn is over: who still asks gets no answer in it."""
         for task in self._asking:
             self._asking[task] = True
             task.cancel()

@@ -2,7 +2,11 @@
 
 Its output is read at once for its whole life, because the SDK stops reading after about a hundred messages that
 nobody took, and then hangs. Nothing is kept waiting: a turn's messages are translated and emitted as they come
-(`Turn.emit` never waits), what is said between turns goes into a bounded list.
+(`Turn.emit` never waits).
+
+What is said between turns is kept for the next one. It comes from work in the background: a command or a sub-agent
+that was left running, and whose end makes Claude Code begin a turn by itself, or that asks a person meanwhile. Both
+are told to `on_background`, whose answer is to have `follow` called.
 """
 
 import asyncio
@@ -10,23 +14,24 @@ import json
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import claude_agent_sdk as sdk
 
 from baton.agents.claude_environment import LAUNCHER, child_environment, inherited_names, launch_environment
-from baton.agents.claude_environment import without_secrets as cleaned
-from baton.agents.claude_events import Translation
+from baton.agents.claude_events import OpenCall, Translation
+from baton.agents.claude_failures import process_failure
 from baton.agents.claude_prompts import TurnPrompts
 from baton.agents.processes import kill_tree
 from baton.core.errors import AgentFailed
 from baton.core.ports import Turn
-from baton.core.text import clean_text
 
 logger = logging.getLogger(__name__)
+
+CliMode = Literal["default", "plan"]
 
 MAX_FRAME_BYTES: Final = 64 << 20
 """One message of Claude Code; with the SDK's default of 1 MiB one large tool result ends the process."""
@@ -37,12 +42,10 @@ CLOSE_TIMEOUT_S: Final = 2.0
 REAP_TIMEOUT_S: Final = 1.0
 """How long a process that was killed, or interrupted for its end, may take."""
 _INTERRUPT_AGAIN_S: Final = 1.0
-_KEPT_BETWEEN_TURNS: Final = 1000
+_KEPT_BETWEEN_TURNS: Final = 10_000
+_KEPT_DELTAS: Final = 1000
+_OVER: Final = "The turn is over; nobody can be asked any more."
 _STDERR_LINES: Final = 20
-
-
-class SessionUnknown(AgentFailed):
-    """Claude Code has no session of the id that was to be resumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +58,34 @@ class SessionPlan:
     fork: bool = False
     working_directory: str
     model: str | None = None
-    mode: sdk.PermissionMode = "default"
+    mode: CliMode = "default"
     allowed_tools: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _ActiveTurn:
-    """A turn under way."""
+    """A turn under way. Without a `prompt_id` it was not we who began it."""
 
-    prompt_id: str
+    prompt_id: str | None
     turn: Turn
     translation: Translation
     prompts: TurnPrompts
-    result: "asyncio.Future[sdk.ResultMessage]"
+    result: "asyncio.Future[sdk.ResultMessage | None]"
+    """None: something in the background has only asked, and has its answer."""
+    is_speaking: bool = False
+    """The model has said something in it, so that a result will come."""
+    is_stopped: bool = False
+    """It was aborted."""
 
     def take(self, message: object) -> None:
+        self.is_speaking = self.is_speaking or _is_speech(message)
         self.turn.emit(*self.translation.take(message))
-        if isinstance(message, sdk.ResultMessage) and self._is_answer(message) and not self.result.done():
+        if isinstance(message, sdk.ResultMessage) and self._is_ended_by(message) and not self.result.done():
             self.result.set_result(message)
 
-    def _is_answer(self, result: sdk.ResultMessage) -> bool:
+    def _is_ended_by(self, result: sdk.ResultMessage) -> bool:
         """Whether it ends this turn, and not one that Claude Code began by itself before it."""
-        if result.user_message_uuids and self.prompt_id in result.user_message_uuids:
+        if self.prompt_id is None or self.prompt_id in (result.user_message_uuids or ()):
             return True
         return result.origin is None or result.origin["kind"] != "task-notification"
 
@@ -85,7 +94,8 @@ class _ActiveTurn:
 class TurnEnd:
     """How a turn ended, as Claude Code tells it."""
 
-    result: sdk.ResultMessage
+    result: sdk.ResultMessage | None
+    """None: something in the background has asked a person, and that was all."""
     error: str | None
     """What it said of itself instead of an answer."""
     was_stopped: bool
@@ -106,8 +116,18 @@ class ClaudeSession:
     """Of the session that it is in now."""
     info: Mapping[str, Any] = field(default_factory=dict)
     """What the process said of itself at its start: commands, models, its process id."""
-    between_turns: deque[object] = field(default_factory=lambda: deque(maxlen=_KEPT_BETWEEN_TURNS))
-    """What it said while no run was there to tell it to; the oldest goes first."""
+    on_background: Callable[[], None] = lambda: None
+    """Called when it speaks or asks and no turn is there; not again before the next turn."""
+    background_tasks: frozenset[str] = frozenset()
+    """Commands and sub-agents that go on between turns."""
+    _open_calls: Mapping[str, OpenCall] = field(default_factory=dict)
+    _between_turns: deque[object] = field(default_factory=lambda: deque(maxlen=_KEPT_BETWEEN_TURNS))
+    _is_muted: bool = False
+    """A delta was not kept, so the rest of its block is of no use: its whole text comes at its end."""
+    _is_background_due: bool = False
+    _askers: int = 0
+    """Calls of `can_use_tool` that wait for an answer."""
+    _has_turn: asyncio.Event = field(default_factory=asyncio.Event)
     _client: sdk.ClaudeSDKClient | None = None
     _reader: "asyncio.Task[None] | None" = None
     _active: _ActiveTurn | None = None
@@ -123,6 +143,11 @@ class ClaudeSession:
     def is_alive(self) -> bool:
         """Whether it can take another turn."""
         return self._reader is not None and not self._reader.done() and not self._is_killed
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something goes on in it between turns, which its end would end."""
+        return self.is_alive and (bool(self.background_tasks) or self._is_background_due)
 
     @property
     def _has_ended(self) -> bool:
@@ -150,40 +175,71 @@ class ClaudeSession:
         logger.info("claude started", extra={"action": "claude.started", "sessionId": self.plan.session_id})
 
     async def turn(self, content: str | list[dict[str, Any]], turn: Turn, translation: Translation) -> TurnEnd:
-        """Say `content` and wait for the end of the turn; everything said meanwhile is emitted.
+        """Say `content` and wait for the end of the turn; everything said meanwhile is emitted, and before it what
+        was said since the last one.
 
         Raises AgentFailed when the process dies. Cancelled, it interrupts the turn and waits for its end; where
         that takes longer than ABORT_TIMEOUT_S, the process is killed and the session is no longer alive.
         """
+        prompt_id = str(uuid.uuid4())
+        return await self._run(turn, translation, prompt_id, self._say(prompt_id, content))
+
+    async def follow(self, turn: Turn, translation: Translation) -> TurnEnd:
+        """The same for a turn that began by itself: see `on_background`. Nothing is said."""
+        return await self._run(turn, translation, None, None)
+
+    async def _run(
+        self, turn: Turn, translation: Translation, prompt_id: str | None, saying: Awaitable[None] | None
+    ) -> TurnEnd:
         assert self._active is None, "turns of one session never overlap"
-        result: asyncio.Future[sdk.ResultMessage] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[sdk.ResultMessage | None] = asyncio.get_running_loop().create_future()
         prompts = TurnPrompts(turn, translation.tool_input)
-        active = self._active = _ActiveTurn(str(uuid.uuid4()), turn, translation, prompts, result)
+        active = self._active = _ActiveTurn(prompt_id, turn, translation, prompts, result)
+        self._is_background_due = False
+        self._has_turn.set()
         try:
-            await self._say(active.prompt_id, content)
+            while self._between_turns:
+                active.take(self._between_turns.popleft())
+            if saying is not None:
+                await saying
+            elif not self.is_alive and not result.done():
+                raise self._failure(None)
+            self._end_if_only_asked()
             ended = await asyncio.shield(result)
         except asyncio.CancelledError:
+            active.is_stopped = True
             await self._stop(active)
             raise
         finally:
             self._active = None
+            self._has_turn.clear()
             prompts.close()
-            result.cancel()
+            if not result.cancel() and not result.cancelled():
+                result.exception()  # looked at, so that nobody complains about it
         return TurnEnd(ended, translation.error, prompts.was_stopped)
 
-    async def use(self, model: str | None, mode: sdk.PermissionMode) -> None:
-        """Have the next turn run with these. Raises AgentFailed."""
+    async def use_model(self, model: str | None) -> None:
+        """Have the next turn run with this one. Raises AgentFailed."""
         assert self._client is not None, "the session is open"
         if model != self._model:
             await self._call(self._client.set_model(model))
             self._model = model
+
+    async def use_mode(self, mode: CliMode) -> None:
+        """Go on in this mode, also in mid-turn. Raises AgentFailed."""
+        assert self._client is not None, "the session is open"
         if mode != self._mode:
             await self._call(self._client.set_permission_mode(mode))
             self._mode = mode
 
+    def translation(self, session_id: str | None) -> Translation:
+        """For the next turn, whose conversation knows the session under this id."""
+        return Translation(session_id, self._open_calls)
+
     def after(self, translation: Translation) -> None:
         """Take over what changed in a turn: `/clear` begins a new session, an accepted plan ends plan mode."""
         self.session_id = translation.session_id or self.session_id
+        self._open_calls = translation.open_calls if self.background_tasks else {}
         self._mode = translation.mode or self._mode
 
     async def close(self) -> None:
@@ -243,10 +299,33 @@ class ClaudeSession:
 
     async def _decide(
         self, tool: str, tool_input: dict[str, Any], context: sdk.ToolPermissionContext
-    ) -> sdk.PermissionResultAllow | sdk.PermissionResultDeny:
-        if self._active is None:
-            return sdk.PermissionResultDeny(message="Nobody is here to be asked. Wait for the next message.")
-        return await self._active.prompts.decide(tool, tool_input, context)
+    ) -> sdk.PermissionResult:
+        """Ask in the turn that goes on; in the background, in one that begins for it, as often as it takes."""
+        self._askers += 1
+        try:
+            while True:
+                active = await self._turn_to_ask_in()
+                decision = await active.prompts.decide(tool, tool_input, context)
+                if decision is not None:
+                    return decision
+                if active.is_stopped or context.agent_id not in self.background_tasks:
+                    return sdk.PermissionResultDeny(message=_OVER)
+        finally:
+            self._askers -= 1
+            self._end_if_only_asked()
+
+    async def _turn_to_ask_in(self) -> _ActiveTurn:
+        while self._active is None:
+            self._begin_background()
+            await self._has_turn.wait()
+        return self._active
+
+    def _end_if_only_asked(self) -> None:
+        active = self._active
+        if active is None or active.prompt_id is not None or active.is_speaking or self._askers:
+            return
+        if not active.result.done():
+            active.result.set_result(None)
 
     async def _say(self, prompt_id: str, content: str | list[dict[str, Any]]) -> None:
         assert self._client is not None, "the session is open"
@@ -259,10 +338,34 @@ class ClaudeSession:
 
     async def _read(self, client: sdk.ClaudeSDKClient) -> None:
         async for message in client.receive_messages():
+            self._note(message)
+            if self._is_muted and _is_delta(message):
+                continue
             if self._active is None:
-                self.between_turns.append(message)
+                self._keep(message)
             else:
                 self._active.take(message)
+
+    def _note(self, message: object) -> None:
+        if isinstance(message, sdk.SystemMessage) and message.subtype == "background_tasks_changed":
+            self.background_tasks = frozenset(task["task_id"] for task in message.data.get("tasks") or ())
+        elif self._is_muted and isinstance(message, sdk.StreamEvent) and not _is_delta(message):
+            self._is_muted = False  # its block has ended
+
+    def _keep(self, message: object) -> None:
+        """Nobody listens: keep it for the next turn, which begins for it where it is speech."""
+        if _is_delta(message) and len(self._between_turns) >= _KEPT_DELTAS:
+            self._is_muted = True
+            return
+        self._between_turns.append(message)
+        if _is_speech(message):
+            self._begin_background()
+
+    def _begin_background(self) -> None:
+        if not self._is_background_due:
+            self._is_background_due = True
+            logger.info("claude goes on", extra={"action": "claude.background", "sessionId": self.session_id})
+            self.on_background()
 
     def _reader_ended(self, reader: "asyncio.Task[None]") -> None:
         """The process has ended, or said what cannot be read: whoever waits for an answer is told."""
@@ -272,6 +375,8 @@ class ClaudeSession:
 
     async def _stop(self, active: _ActiveTurn) -> None:
         """Interrupt the turn until it has ended; kill the process where it does not."""
+        if active.prompt_id is None and not active.is_speaking:
+            return  # the model is silent: whoever asks in the background is told that there is no answer
         try:
             async with asyncio.timeout(ABORT_TIMEOUT_S):
                 while not active.result.done():
@@ -298,27 +403,16 @@ class ClaudeSession:
             raise self._failure(error) from error
 
     def _failure(self, error: BaseException | None) -> AgentFailed:
-        if isinstance(error, sdk.ResultError) and any("No conversation found" in text for text in error.errors):
-            return SessionUnknown("Claude Code does not know this session any more")
-        if isinstance(error, sdk.CLINotFoundError):
-            return AgentFailed("Claude Code's program could not be started", code="agent_missing")
-        if isinstance(error, sdk.ProcessError):
-            what = f"Claude Code ended unexpectedly ({_exit_text(error.exit_code)})"
-        elif error is None:
-            what = "Claude Code ended unexpectedly"
-        else:
-            what = f"Claude Code failed: {error}"
-        return AgentFailed(self._with_last_words(what), retryable=True)
-
-    def _with_last_words(self, what: str) -> str:
-        """`what`, with the last lines of stderr, without anything secret."""
-        lines = [line.strip() for line in list(self._stderr)[-3:] if line.strip()]
-        text = f"{what}: {' / '.join(lines)}" if lines else what
-        return clean_text(cleaned(text, self.environment))[:500]
+        return process_failure(error, self._stderr, self.environment)
 
 
-def _exit_text(code: int | None) -> str:
-    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+def _is_speech(message: object) -> bool:
+    """Whether the model says something in a turn of its own; sub-agents speak also between turns."""
+    return isinstance(message, sdk.StreamEvent | sdk.AssistantMessage) and message.parent_tool_use_id is None
+
+
+def _is_delta(message: object) -> bool:
+    return isinstance(message, sdk.StreamEvent) and message.event.get("type") == "content_block_delta"
 
 
 async def _cancelled(task: "asyncio.Task[None] | None") -> None:

@@ -11,10 +11,13 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
+from baton.agents.naming import is_acp
 from baton.agents.options import AgentOptions
-from baton.core.errors import AgentFailed
+from baton.core.errors import AgentFailed, NotFound
 from baton.core.frames import AgentOffer, Execute, RunResult
-from baton.core.ports import Agent, Turn
+from baton.core.ids import RequestId
+from baton.core.models import PermissionMode
+from baton.core.ports import Agent, KeepsSessions, Turn
 from baton.core.text import Json
 
 GROUP: Final = "baton.agents"
@@ -25,6 +28,9 @@ _BUILT_IN: Final = (
     EntryPoint("demo", "baton.agents.demo:DemoAgent", GROUP),
 )
 """Baton's own, so that they are there also where it runs from a checkout that is not installed."""
+
+_ACP: Final = EntryPoint("acp", "baton.agents.acp:AcpAgent", GROUP)
+"""Makes every agent that is named `acp:<name>`; its settings say which program that is."""
 
 _LAST: Final = "demo"
 """Offered last, because a bridge's first available agent is its default."""
@@ -42,15 +48,20 @@ def load_agents(
     options: AgentOptions,
     settings: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, Agent]:
-    """The agents of these names (None: all that are installed), by name, in order of preference.
+    """The agents of these names, by name, in order of preference.
 
-    `settings` holds each agent's own, by its name. An unknown name gives an agent that says so.
+    None: all that are installed, and every `acp:<name>` that has settings. `settings` holds each agent's own, by its
+    name; those of an ACP agent name its `command`. An unknown name gives an agent that says so.
     """
-    found = _found()
-    return {
-        name: LazyAgent(name, found.get(name), replace(options, settings=(settings or {}).get(name, {})))
-        for name in (found if names is None else names)
-    }
+    settings = settings or {}
+    found = _found() | {name: _ACP for name in settings if is_acp(name)}
+    asked = sorted(found, key=lambda name: name == _LAST) if names is None else names
+    return {name: LazyAgent(name, found.get(name), _options_of(name, options, settings)) for name in asked}
+
+
+def _options_of(name: str, options: AgentOptions, settings: Mapping[str, Mapping[str, str]]) -> AgentOptions:
+    own = settings.get(name, {})
+    return replace(options, settings={**own, "name": name} if is_acp(name) else own)
 
 
 class LazyAgent:
@@ -81,11 +92,34 @@ class LazyAgent:
         """Its commands and models. Raises AgentFailed `agent_missing` where it cannot be had."""
         return await (await self._loaded()).commands(working_directory)
 
+    async def set_mode(self, request_id: RequestId, mode: PermissionMode) -> None:
+        """Tell it that a run's mode is another one, where that is something it knows to do."""
+        switch = getattr(self._agent, "set_mode", None)
+        if switch is not None:
+            await switch(request_id, mode)
+
+    async def list_sessions(self, working_directory: str, *, cursor: str | None, limit: int | None) -> Json:
+        """Its own sessions of this folder. Raises NotFound where it keeps none."""
+        return await (await self._keeper()).list_sessions(working_directory, cursor=cursor, limit=limit)
+
+    async def read_session(
+        self, working_directory: str, session_id: str, *, cursor: str | None, limit: int | None
+    ) -> Json:
+        """What was said in one of them. Raises NotFound."""
+        keeper = await self._keeper()
+        return await keeper.read_session(working_directory, session_id, cursor=cursor, limit=limit)
+
     async def close(self) -> None:
         """End it, if it was ever made; it is not made again."""
         self._is_closed = True
         if self._agent is not None:
             await self._agent.close()
+
+    async def _keeper(self) -> KeepsSessions:
+        agent = await self._loaded()
+        if not isinstance(agent, KeepsSessions):
+            raise NotFound(f"The agent {self.id!r} keeps no sessions that can be listed")
+        return agent
 
     async def _loaded(self) -> Agent:
         async with self._loading:

@@ -6,21 +6,23 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from baton.bridge.files import Folders
-from baton.core.errors import BatonError, NotFound, Overloaded, Unavailable
+from baton.core.errors import BatonError, InvalidRequest, NotFound, Overloaded, Unavailable
 from baton.core.frames import Rpc, RpcResult
 from baton.core.ids import RequestId
 from baton.core.models import Failure
-from baton.core.ports import Agent
+from baton.core.ports import Agent, KeepsSessions
 from baton.core.text import Json, clean_json, clean_text
 
 logger = logging.getLogger(__name__)
 
 MAX_CALLS: Final = 32
 """Calls that are answered at the same time; more are refused."""
+_SESSIONS_OF: Final = "claude"
 
 
 class Calls:
-    """Answers `echo`, `run.status`, `files.list`, `files.read` and `commands` (docs/protocol.md section 5).
+    """Answers `echo`, `run.status`, `files.list`, `files.read`, `commands`, `sessions.list` and `sessions.read`
+    (docs/protocol.md section 5).
 
     `run_status` gives what is known of a run, or None where this bridge does not work on it.
     """
@@ -44,6 +46,8 @@ class Calls:
             "files.list": lambda params: asyncio.to_thread(self._folders.list, params),
             "files.read": lambda params: asyncio.to_thread(self._folders.read, params),
             "commands": self._commands,
+            "sessions.list": self._sessions,
+            "sessions.read": self._session,
         }
 
     async def answer(self, rpc: Rpc) -> RpcResult:
@@ -81,10 +85,33 @@ class Calls:
     async def _commands(self, params: Json) -> Json:
         """What an agent knows, of `{agent?, workingDirectory?}`."""
         name = _text(params, "agent") or next(iter(self._agents), "")
+        return await self._agent(name).commands(_text(params, "workingDirectory"))
+
+    async def _sessions(self, params: Json) -> Json:
+        """The sessions that an agent (`claude` where none is named) keeps itself, of `{agent?, workingDirectory?}`."""
+        keeper, folder = await self._keeper(params)
+        return await keeper.list_sessions(folder, cursor=_text(params, "cursor"), limit=_limit(params))
+
+    async def _session(self, params: Json) -> Json:
+        """What was said in one of them, of `{agent?, workingDirectory?, sessionId, cursor?, limit?}`."""
+        keeper, folder = await self._keeper(params)
+        session_id = _text(params, "sessionId") or ""
+        return await keeper.read_session(folder, session_id, cursor=_text(params, "cursor"), limit=_limit(params))
+
+    async def _keeper(self, params: Json) -> tuple[KeepsSessions, str]:
+        """Who keeps the sessions, and the folder that they are of, which must be one to work in."""
+        name = _text(params, "agent") or _SESSIONS_OF
+        agent = self._agent(name)
+        if not isinstance(agent, KeepsSessions):
+            raise NotFound(f"The agent {name!r} keeps no sessions that can be listed")
+        asked = _text(params, "workingDirectory")
+        return agent, str(await asyncio.to_thread(self._folders.working_directory, asked))
+
+    def _agent(self, name: str) -> Agent:
         agent = self._agents.get(name)
         if agent is None:
             raise NotFound(f"This bridge has no agent named {name!r}")
-        return await agent.commands(_text(params, "workingDirectory"))
+        return agent
 
 
 def _refused(rpc: Rpc, error: BatonError) -> RpcResult:
@@ -94,3 +121,10 @@ def _refused(rpc: Rpc, error: BatonError) -> RpcResult:
 def _text(params: Json, name: str) -> str | None:
     value = params.get(name) if isinstance(params, dict) else None
     return value if isinstance(value, str) else None
+
+
+def _limit(params: Json) -> int | None:
+    value = params.get("limit") if isinstance(params, dict) else None
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise InvalidRequest("limit must be a positive number", fields={"limit": "not a positive number"})
+    return value

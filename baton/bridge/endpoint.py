@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import WSMessage, WSMsgType, web
+from aiohttp.http import WebSocketError
 
 from baton.bridge.hub import Hub, Session
 from baton.bridge.protocol import CLOSE_CREDENTIAL, CLOSE_DRAINING
@@ -23,6 +24,7 @@ from baton.core.frames import SUBPROTOCOL, Hello, ServerFrame
 from baton.core.ids import BridgeId, UserId
 from baton.core.limits import Limits
 from baton.core.ports import Clock
+from baton.lingering import LingeringSocket
 from baton.schemas.bridge import CLOSE_BAD_FRAME, CLOSE_VERSION, RefusedFrame, dump_frame, load_bridge_frame
 
 logger = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ class _Connection:
     """One bridge's socket and how far it is."""
 
     request: web.Request
-    socket: web.WebSocketResponse
+    socket: LingeringSocket
     link: SocketLink
     said_hello: bool = False
     session: Session | None = None
@@ -167,7 +169,7 @@ class BridgeEndpoint:
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """The life of one link, from the upgrade to the close."""
-        socket = web.WebSocketResponse(
+        socket = LingeringSocket(
             protocols=(SUBPROTOCOL,),
             compress=False,
             # aiohttp refuses what is as large as this already.
@@ -294,6 +296,9 @@ def _payload(message: WSMessage) -> bytes | None:
         return payload
     if message.type is WSMsgType.BINARY:
         raise PeerViolation("Frames are text", close_code=CLOSE_BAD_FRAME)
+    if isinstance(message.data, WebSocketError):
+        # aiohttp has said so to the bridge already; here it gets into the log.
+        raise PeerViolation("A frame is too large, or not UTF-8", close_code=message.data.code)
     return None
 
 
@@ -303,4 +308,6 @@ async def _shut(connection: _Connection) -> None:
     cut = reason.encode()[:_CLOSE_REASON_BYTES].decode(errors="ignore")
     # Not drained: one that does not read would be waited for without end.
     await connection.socket.close(code=code, message=cut.encode(), drain=False)
+    if connection.socket.was_refused and connection.request.transport is not None:
+        await connection.socket.linger(connection.request.transport)
     connection.link.abort()

@@ -5,19 +5,19 @@ Plain blocking functions; the runner calls them in a thread.
 
 import base64
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from baton.bridge.file_index import FileIndexes, look_into
+from baton.bridge.ignoring import rules_down_to
 from baton.core.errors import Forbidden, InvalidRequest, NotFound
 from baton.core.text import Json, clean_text
 
 DEFAULT_LIMIT: Final = 200
 MAX_LIMIT: Final = 2000
-MAX_VISITED: Final = 50_000
-"""Entries that one search looks at; past it the answer says that it is truncated."""
+MAX_QUERY_CHARS: Final = 200
 READ_MAX_BYTES: Final = 1 << 20
-_SKIPPED: Final = frozenset({".git"})
 
 
 class Folders:
@@ -30,6 +30,7 @@ class Folders:
     def __init__(self, default: str, workspaces: Sequence[str] = ()) -> None:
         self._default = default
         self._workspaces = tuple(Path(path).resolve() for path in workspaces)
+        self._indexes = FileIndexes()
 
     def working_directory(self, asked: str | None) -> Path:
         """The real path of the directory. Raises NotFound, Forbidden (outside the workspaces)."""
@@ -46,27 +47,27 @@ class Folders:
     def list(self, params: Json) -> Json:
         """`{files: [{path, type, size}], truncated}` for `{workingDirectory?, path?, query?, limit?}`.
 
-        Without a query what stands directly in `path`, folders first; with one, everything below whose path holds
-        it. Paths are relative to the working directory.
+        Without a query what stands directly in `path`, folders first; with one, what is found below it, best first
+        (`file_index.FileIndex.search`). Without what `.gitignore` ignores. Paths are relative to the working
+        directory.
         """
         root = self.working_directory(_text(params, "workingDirectory"))
         start = _below(root, _text(params, "path") or ".")
         if not start.is_dir():
             raise NotFound("There is no such folder below the working directory")
-        query = (_text(params, "query") or "").casefold()
         limit = _limit(params)
-        found: list[Json] = []
-        for visited, entry in enumerate(_walk(start, deep=bool(query))):
-            if visited >= MAX_VISITED:
-                return {"files": found, "truncated": True}
-            path = _shown(root, entry)
-            described = _describe(root, entry, path) if query in path.casefold() else None
-            if described is None:
-                continue
-            if len(found) >= limit:
-                return {"files": found, "truncated": True}
-            found.append(described)
-        return {"files": found, "truncated": False}
+        query = _text(params, "query") or ""
+        if query.strip():
+            return self._search(root, start, query[:MAX_QUERY_CHARS], limit)
+        found = _standing_in(root, start)
+        return {"files": _described(root, found[:limit]), "truncated": len(found) > limit}
+
+    def _search(self, root: Path, start: Path, query: str, limit: int) -> Json:
+        below = _path_from(root, start)
+        index = self._indexes.of(str(root), below)
+        found, has_more = index.search(query, limit)
+        files = _described(root, [below + path for path in found])
+        return {"files": files, "truncated": has_more or not index.is_whole}
 
     def read(self, params: Json) -> Json:
         """`{path, size, encoding: "utf-8" or "base64", content, truncated}` for `{workingDirectory?, path}`.
@@ -106,29 +107,28 @@ def _below(root: Path, path: str) -> Path:
     return real
 
 
-def _walk(start: Path, *, deep: bool) -> Iterator[os.DirEntry[str]]:
-    """The entries of a folder, folders first; if `deep`, then of the folders below. Never through a symlink."""
-    waiting = [start.as_posix()]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop(0)) as entries:
-                inside = [entry for entry in entries if entry.name not in _SKIPPED]
-        except OSError:
-            continue
-        inside.sort(key=lambda entry: (not entry.is_dir(follow_symlinks=False), entry.name))
-        yield from inside
-        if deep:
-            waiting.extend(entry.path for entry in inside if entry.is_dir(follow_symlinks=False))
+def _standing_in(root: Path, start: Path) -> list[str]:
+    """What stands directly in a folder, folders first."""
+    below = _path_from(root, start)
+    _, entries = look_into(str(root), below, rules_down_to(str(root), below))
+    return [path for _, path in entries]
 
 
-def _describe(root: Path, entry: os.DirEntry[str], path: str) -> Json:
-    """The entry as the answer shows it; None where it leads out of the root or is neither file nor folder."""
+def _path_from(root: Path, folder: Path) -> str:
+    """Empty for the root itself, else with a `/` at its end."""
+    return "" if folder == root else folder.relative_to(root).as_posix() + "/"
+
+
+def _described(root: Path, paths: Iterable[str]) -> list[Json]:
+    """The paths as the answer shows them; those that are gone by now are left out."""
+    return [shown for path in paths if (shown := _describe(root, path)) is not None]
+
+
+def _describe(root: Path, path: str) -> Json:
+    if path.endswith("/"):
+        return {"path": clean_text(path[:-1]), "type": "directory", "size": 0}
     try:
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
-            return None
-        if entry.is_dir():
-            return {"path": path, "type": "directory", "size": 0}
-        return {"path": path, "type": "file", "size": entry.stat().st_size} if entry.is_file() else None
+        return {"path": clean_text(path), "type": "file", "size": os.stat(os.path.join(root, path)).st_size}
     except OSError:
         return None
 

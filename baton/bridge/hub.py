@@ -31,6 +31,7 @@ from baton.core.frames import (
     RpcResult,
     RunFrame,
     ServerFrame,
+    Started,
 )
 from baton.core.ids import BridgeId, RequestId
 from baton.core.limits import Limits
@@ -131,7 +132,8 @@ class Hub:
         """Take a bridge in: when this returns it has its welcome and what goes with it.
 
         An older link of the same bridge is closed, and all that was read from it settled, before the welcome.
-        Raises PeerViolation where the version is not spoken, or where a newer link replaced this one meanwhile;
+        Raises PeerViolation where the version is not spoken, where the name is that of the in-process bridge, or
+        where a newer link replaced this one meanwhile;
         whatever the services raise passes. If it raises or is cancelled, the bridge is not connected.
         """
         now = self._clock.now()
@@ -140,6 +142,9 @@ class Hub:
         session = Session(hello, link, end, connected_at=now, last_seen_at=now, agents=hello.agents)
         session.has_room.set()
         seat = self._seats.setdefault(hello.bridge_id, _Seat())
+        if seat.session is not None and seat.session.link.in_process and not link.in_process:
+            # It could not come back: its process is this one. A name in use must not end a server's own agents.
+            raise PeerViolation(f"The server itself is the bridge {hello.bridge_id}", close_code=CLOSE_TAKEN)
         self._seat(seat, session)
         is_welcome = False
         try:
@@ -173,6 +178,8 @@ class Hub:
             session.has_room.clear()
         if isinstance(numbered, FINAL_FRAMES):
             self._unload(session, numbered.request_id)
+        elif isinstance(numbered, Started) and numbered.origin == "background":
+            self._load(session, numbered.request_id)
         self._intake.receive(session.bridge_id, numbered)
 
     def refuse(self, session: Session, refused: RefusedFrame, size: int = 0) -> None:
@@ -364,10 +371,14 @@ class Hub:
         return session if session is not None and session.is_open else None
 
     def _send(self, session: Session, frame: ServerFrame) -> None:
-        if isinstance(frame, Execute) and frame.request_id not in session.load:
-            session.load.add(frame.request_id)
-            self._presence_changed()
+        if isinstance(frame, Execute):
+            self._load(session, frame.request_id)
         session.link.send(frame)
+
+    def _load(self, session: Session, request_id: RequestId) -> None:
+        if request_id not in session.load:
+            session.load.add(request_id)
+            self._presence_changed()
 
     def _unload(self, session: Session, request_id: RequestId) -> None:
         if request_id in session.load:

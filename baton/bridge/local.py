@@ -11,20 +11,18 @@ import secrets
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from baton import __version__
 from baton.bridge.files import Folders
 from baton.bridge.hub import Hub, Session
+from baton.bridge.profile import Offers, OfferWatch, Profile
 from baton.bridge.protocol import CLOSE_TAKEN, BridgeEnd
 from baton.bridge.runner import Runner
 from baton.bridge.tasks import Tasks
 from baton.bridge.turn import ReadAttachment
 from baton.core.errors import AgentFailed
 from baton.core.frames import (
-    PROTOCOL_VERSION,
     Ack,
-    AgentOffer,
     BridgeStatus,
     Execute,
     Failed,
@@ -33,7 +31,6 @@ from baton.core.frames import (
     RunFrame,
     ServerFrame,
     Welcome,
-    Workspace,
 )
 from baton.core.ids import BridgeId, RequestId
 from baton.core.limits import MEBI, Limits
@@ -45,35 +42,18 @@ logger = logging.getLogger(__name__)
 LOCAL_BRIDGE: Final = BridgeId("local")
 BUFFER_BYTES: Final = 64 * MEBI
 """What one run may have said and not on disk: there is no spool file in this process."""
-REFRESH_S: Final = 60.0
-"""How often agents that are not available are asked again."""
 _FIRST_RETRY_S: Final = 1.0
 _LAST_RETRY_S: Final = 30.0
 _SETTLE_S: Final = 2.0
 """How long `close` waits for the last frames to be on disk."""
-_MEANS_UNAVAILABLE: Final = frozenset({"agent_missing", "agent_not_logged_in"})
-
-
-class Offers(Protocol):
-    """What the agents offer, as last asked (`agents.registry.Offers`)."""
-
-    current: tuple[AgentOffer, ...]
-
-    async def refresh(self) -> tuple[AgentOffer, ...]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalProfile:
-    """What this bridge says of itself. `working_directory`: absolute, for runs that name none."""
+class LocalProfile(Profile):
+    """What this bridge says of itself."""
 
-    working_directory: str
     bridge_id: BridgeId = LOCAL_BRIDGE
     name: str = "This server"
-    hostname: str = ""
-    workspaces: tuple[Workspace, ...] = ()
-    """Where agents may work; empty: in any folder of this machine."""
-    allow_bypass: bool = False
-    max_concurrent: int = 5
 
 
 class AckLedger:
@@ -160,7 +140,7 @@ class LocalBridge:
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._connected = asyncio.Event()
-        self._refresh = asyncio.Event()
+        self._watch = OfferWatch(offers, clock, self._tell_offers)
         self._is_closed = False
         self._runner = Runner(
             agents,
@@ -171,7 +151,7 @@ class LocalBridge:
             read_attachment=read_attachment,
             folders=Folders(profile.working_directory, [workspace.path for workspace in profile.workspaces]),
             max_concurrent=profile.max_concurrent,
-            on_agent_failure=self._note_failure,
+            on_agent_failure=self._watch.note_failure,
         )
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -179,8 +159,7 @@ class LocalBridge:
     async def start(self) -> None:
         """Begin to connect: agents are asked what they offer (at most 10 s), then the hub is greeted."""
         self._tasks.start(self._serve(), name="local bridge")
-        self._tasks.start(self._refresh_offers(), name="local bridge: offers")
-        self._tasks.start(self._watch_offers(), name="local bridge: watch")
+        self._tasks.start(self._watch.run(), name="local bridge: offers")
 
     async def connected(self) -> None:
         """Return once the hub has welcomed the bridge."""
@@ -215,6 +194,10 @@ class LocalBridge:
         is_kept = self._end.say(frame)
         self._wake.set()
         return is_kept
+
+    def begin_background(self, request_id: RequestId) -> None:
+        """An agent began this run by itself."""
+        self._end.begin_background(request_id)
 
     def reply(self, frame: RpcResult | BridgeStatus) -> None:
         """Send a frame without a number; dropped while there is no link."""
@@ -289,38 +272,8 @@ class LocalBridge:
                 self._end.say(Failed(request_id=frame.request_id, seq=0, error=error))
 
     def _hello(self) -> Hello:
-        profile = self._profile
-        return Hello(
-            protocol=PROTOCOL_VERSION,
-            bridge_id=profile.bridge_id,
-            instance_id=self.instance_id,
-            name=profile.name,
-            version=__version__,
-            hostname=profile.hostname,
-            agents=self._offers.current,
-            max_concurrent_requests=profile.max_concurrent,
-            workspaces=profile.workspaces,
-            allow_bypass=profile.allow_bypass,
-        )
+        return self._profile.hello(self.instance_id, self._offers.current)
 
-    # --- offers --------------------------------------------------------------------------------------------------
-
-    def _note_failure(self, code: str) -> None:
-        if code in _MEANS_UNAVAILABLE:
-            self._refresh.set()
-
-    async def _watch_offers(self) -> None:
-        """Now and then, while an agent is not available, have all of them asked again."""
-        while True:
-            await self._clock.sleep(REFRESH_S)
-            if not all(offer.available for offer in self._offers.current):
-                self._refresh.set()
-
-    async def _refresh_offers(self) -> None:
-        while True:
-            await self._refresh.wait()
-            self._refresh.clear()
-            before = self._offers.current
-            if await self._offers.refresh() != before:
-                active, queued = self._runner.load
-                self.reply(BridgeStatus(agents=self._offers.current, active=active, queued=queued))
+    def _tell_offers(self) -> None:
+        active, queued = self._runner.load
+        self.reply(BridgeStatus(agents=self._offers.current, active=active, queued=queued))

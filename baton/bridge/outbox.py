@@ -1,8 +1,10 @@
-"""What one run has said and the server does not have on disk yet. Pure state: no link, no clock.
+"""What one run has said and the server does not have on disk yet. No link, no clock.
 
 A frame is first *waiting* (without a number, and deltas behind it may grow together), then *numbered* (it never
 changes any more), then gone, when an ack covers it. A link that breaks only means that numbered frames are due
-again. It must not know how frames travel, nor whether there is a link.
+again. Where there is a spool, the oldest of them may lie in it and not in memory: always a beginning of what is
+kept, so that what is left of it after a crash has no gap. It must not know how frames travel, nor whether there is
+a link.
 """
 
 from collections import deque
@@ -11,7 +13,8 @@ from typing import Final, TypeAlias
 
 import orjson
 
-from baton.core.errors import AgentFailed, TooLarge
+from baton.bridge.kept import BufferFull, Leftover, Numbered, Spool, SpoolDamaged
+from baton.core.errors import TooLarge
 from baton.core.frames import (
     FINAL_FRAMES,
     Failed,
@@ -35,13 +38,6 @@ GATHER_BYTES: Final = 64 << 10
 
 _FRAME_OVERHEAD_BYTES: Final = 1024
 """More than a stream frame has beside its events."""
-
-
-class BufferFull(AgentFailed):
-    """The server has not taken what the agent said for so long that the run's buffer is full."""
-
-    code = "spool_full"
-    retryable = True
 
 
 @dataclass(slots=True)
@@ -99,25 +95,23 @@ def _growing(last: StreamEvent | _Growing, event: TextDelta | ThinkingDelta) -> 
 _Waiting: TypeAlias = _Gathering | RunFrame
 
 
-@dataclass(frozen=True, slots=True)
-class Numbered:
-    """A frame that has its number, and its size as JSON in bytes."""
-
-    frame: RunFrame
-    bytes: int
-
-
 class Outbox:
     """The frames of one run, in order, until they are on disk.
 
     1. Numbers grow by one and are given once; nothing that has one changes.
     2. Nothing is forgotten before an ack covers it, or the run is severed.
-    3. In memory are at most `buffer_bytes`, one frame excepted and the final one. `say` is the one place that
-       turns away what is more: a spool file takes it there, and `due` would read it back.
+    3. In memory are at most `buffer_bytes`, one frame excepted and the final one: when there would be more, all that
+       is there goes to the spool. Without one, or when it is full, `say` turns away what is more.
     """
 
     def __init__(
-        self, request_id: RequestId, *, last_seq: int = 0, buffer_bytes: int = MEBI, is_background: bool = False
+        self,
+        request_id: RequestId,
+        *,
+        last_seq: int = 0,
+        buffer_bytes: int = MEBI,
+        is_background: bool = False,
+        spool: Spool | None = None,
     ) -> None:
         self.request_id = request_id
         self.last_seq = last_seq
@@ -126,6 +120,10 @@ class Outbox:
         self.is_ended = False
         """The final frame has been said."""
         self._is_background = is_background
+        self._was_sent = False
+        self._may_number = True
+        """False while the server may have frames of an earlier process with numbers that are not known here."""
+        self._spool = spool
         self._buffer_bytes = buffer_bytes
         self._waiting: deque[_Waiting] = deque()
         self._due: deque[Numbered] = deque()
@@ -133,6 +131,21 @@ class Outbox:
         self._sent: deque[Numbered] = deque()
         """Numbered, and sent on this link; always below those due."""
         self._prompts: dict[str, None] = {}
+
+    @classmethod
+    def of_leftover(cls, leftover: Leftover, spool: Spool, *, buffer_bytes: int = MEBI) -> "Outbox":
+        """The outbox of a run whose agent died with an earlier process: what is left of it, and then its end."""
+        frames = leftover.frames
+        # What that process had in memory alone is lost, but may have been sent: only welcome tells what is next.
+        outbox = cls(leftover.request_id, buffer_bytes=buffer_bytes, is_background=leftover.is_background, spool=spool)
+        outbox._may_number = False
+        if frames:
+            outbox.last_seq, outbox.acked = frames[-1].seq, frames[0].seq - 1
+            outbox._due.extend(frames)
+        outbox.is_ended = leftover.is_ended
+        if not leftover.is_ended:
+            outbox.say(lost_frame(leftover.request_id), MEBI)
+        return outbox
 
     # --- in ------------------------------------------------------------------------------------------------------
 
@@ -177,21 +190,57 @@ class Outbox:
         self.held_bytes += size
 
     def _make_room(self, size: int) -> None:
-        if self.held_bytes and self.held_bytes + size > self._buffer_bytes:
+        if not self.held_bytes or self.held_bytes + size <= self._buffer_bytes:
+            return
+        if self._spool is None:
             raise BufferFull(f"The server has not taken what the agent said; {self._buffer_bytes} bytes wait")
+        self.spill()
+
+    def spill(self) -> None:
+        """Put all that memory holds into the spool, if there is one; it waits there. Raises BufferFull."""
+        if self._spool is None or not self._may_number:
+            return
+        while self._waiting:
+            self._due.append(self._number(self._waiting.popleft()))
+        sent, due = _in_memory(self._sent), _in_memory(self._due)
+        if sent or due:
+            self._spool.keep(self.request_id, sent + due)
+            for queue, kept in ((self._sent, sent), (self._due, due)):
+                for index, numbered in enumerate(kept, start=-len(kept)):
+                    queue[index] = Numbered(numbered.seq, numbered.bytes, None)
+            self.held_bytes = 0
 
     # --- out -----------------------------------------------------------------------------------------------------
 
-    def due(self) -> Numbered | None:
-        """The next frame to send on this link, numbered now if it was not; None: there is none."""
+    def due_bytes(self) -> int | None:
+        """The size of the next frame to send on this link, which is numbered now if it was not; None: there is none."""
         if not self._due and self._waiting:
             self._due.append(self._number(self._waiting.popleft()))
-        return self._due[0] if self._due else None
+        return self._due[0].bytes if self._due else None
 
-    def mark_sent(self) -> None:
-        """The frame that is due was sent."""
-        assert self._due, "only a frame that was due can have been sent"
-        self._sent.append(self._due.popleft())
+    def send(self) -> tuple[RunFrame, int]:
+        """The frame that is due, with its size; it counts as sent on this link from now on."""
+        due = self._due.popleft()
+        frame = due.frame
+        if frame is None:
+            try:
+                frame = self._read(due.seq)
+            except SpoolDamaged:
+                due, frame = self._break_off(due.seq)
+        self._sent.append(due)
+        self._was_sent = True
+        return frame, due.bytes
+
+    def _read(self, seq: int) -> RunFrame:
+        assert self._spool is not None, "what is not in memory is in the spool"
+        return self._spool.read(self.request_id, seq)
+
+    def _break_off(self, seq: int) -> tuple[Numbered, RunFrame]:
+        """What comes from this number on is lost: the run ends there. Its end, under that number."""
+        self._restart_at(seq - 1)
+        lost = self._number(self._waiting.popleft())
+        assert lost.frame is not None, "what was just said is in memory"
+        return lost, lost.frame
 
     def has_more(self) -> bool:
         """Whether anything waits to be sent on this link."""
@@ -203,26 +252,31 @@ class Outbox:
             frame: RunFrame = waiting.frame(self.request_id, self.last_seq)
             size = len(dump_frame(frame))
             self.held_bytes += size - waiting.bytes
-            return Numbered(frame, size)
+            return Numbered(self.last_seq, size, frame)
         before = len(dump_frame(waiting))
         frame = replace(waiting, seq=self.last_seq)
         size = len(dump_frame(frame))
         self.held_bytes += size - before
-        return Numbered(frame, size)
+        return Numbered(self.last_seq, size, frame)
 
     # --- acks and links ------------------------------------------------------------------------------------------
 
     def acknowledge(self, seq: int) -> int:
         """Forget what is on disk; how many bytes that were sent on this link are no longer in flight."""
-        landed = 0
-        while self._sent and self._sent[0].frame.seq <= seq:
-            size = self._sent.popleft().bytes
-            landed += size
-            self.held_bytes -= size
-        while self._due and self._due[0].frame.seq <= seq:
-            self.held_bytes -= self._due.popleft().bytes
+        landed = sum(numbered.bytes for numbered in self._drop(self._sent, seq))
+        self._drop(self._due, seq)
         self.acked = max(self.acked, min(seq, self.last_seq))
         return landed
+
+    def _drop(self, queue: deque[Numbered], seq: int) -> list[Numbered]:
+        """Take out of the queue what is not above `seq`."""
+        dropped: list[Numbered] = []
+        while queue and queue[0].seq <= seq:
+            dropped.append(queue.popleft())
+        self.held_bytes -= sum(numbered.bytes for numbered in dropped if numbered.frame is not None)
+        if self._spool is not None and any(numbered.frame is None for numbered in dropped):
+            self._spool.release(self.request_id, seq)
+        return dropped
 
     def rewind(self) -> None:
         """The link is gone: all that has a number is due again."""
@@ -235,21 +289,27 @@ class Outbox:
         False: the server has gone back behind what it had acknowledged (a database restored from a backup). The
         frames in between are gone, so the run ends here with `bridge_lost`, under the number that is next there.
         """
+        self._may_number = True
         if ack is None:
             return True
         if ack < self.acked:
-            self._sever(ack)
+            if self._spool is not None:
+                self._spool.release(self.request_id, self.last_seq)
+            self._sent.clear()
+            self.acked = ack
+            self._restart_at(ack)
             return False
         self.last_seq = max(self.last_seq, ack)
         self.acknowledge(ack)
         return True
 
-    def _sever(self, ack: int) -> None:
-        for queue in (self._waiting, self._due, self._sent):
-            queue.clear()
-        self.held_bytes = 0
+    def _restart_at(self, seq: int) -> None:
+        """Nothing above `seq` is to be had any more: the run ends behind it."""
+        self._waiting.clear()
+        self._due.clear()
         self._prompts.clear()
-        self.last_seq = self.acked = ack
+        self.held_bytes = sum(numbered.bytes for numbered in self._sent if numbered.frame is not None)
+        self.last_seq = seq
         self.is_ended = False
         self.say(lost_frame(self.request_id), MEBI)
 
@@ -261,9 +321,20 @@ class Outbox:
     def known(self) -> KnownRun | None:
         """What hello says of it. None for a background run of which nothing was ever sent: the server cannot know
         it, would ask for its end, and is to hear of it from its first frame."""
-        if self._is_background and self.last_seq == 0:
+        if self._is_background and not self._was_sent:
             return None
         return KnownRun(request_id=self.request_id, last_seq=self.last_seq, prompts=tuple(self._prompts))
+
+
+def _in_memory(queue: deque[Numbered]) -> list[Numbered]:
+    """Those of the queue that are not in the spool, which are its last ones."""
+    held: list[Numbered] = []
+    for numbered in reversed(queue):
+        if numbered.frame is None:
+            break
+        held.append(numbered)
+    held.reverse()
+    return held
 
 
 def lost_frame(request_id: RequestId) -> Failed:

@@ -9,11 +9,13 @@ reorders and cuts (tests/bridge/test_protocol_machine.py).
 import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
 from baton.bridge.heartbeat import Beat, Heartbeat
+from baton.bridge.kept import BufferFull, Leftover, Spool
 from baton.bridge.outbox import Outbox, lost_frame
 from baton.core.errors import PeerViolation
 from baton.core.frames import (
@@ -270,14 +272,23 @@ class BridgeEnd:
     1. Every frame said is kept until it is on disk, and sent in order, without a gap, on as many links as it takes.
     2. At most `window` bytes of numbered frames are in flight; one frame always may be, however large. Frames
        without a number do not wait for the window.
-    3. A requestId is worked on at most once, also when it was known to an earlier process (`known`).
+    3. A requestId is worked on at most once, also when it was known to an earlier process: of `leftovers` the
+       frames that are left and their end are still due, of `known` nothing is.
     4. Runs take turns, so that one which says much holds up no other.
     """
 
-    def __init__(self, *, buffer_bytes: int = MEBI, known: Iterable[RequestId] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        buffer_bytes: int = MEBI,
+        known: Iterable[RequestId] = (),
+        leftovers: Iterable[Leftover] = (),
+        spool: Spool | None = None,
+    ) -> None:
         self.state = BridgeState.DOWN
         self.in_flight_bytes = 0
         self._buffer_bytes = buffer_bytes
+        self._spool = spool
         self._window = Limits().bridge_window_bytes
         self._max_frame_bytes = Limits().bridge_frame_max_bytes
         self._heartbeat: Heartbeat | None = None
@@ -288,6 +299,9 @@ class BridgeEnd:
         """Of the last welcome."""
         self._ready: dict[RequestId, None] = {}
         """Runs with something to send, in the order of their turns."""
+        for leftover in leftovers:
+            assert spool is not None, "what is left lies in a spool"
+            self._runs[leftover.request_id] = Outbox.of_leftover(leftover, spool, buffer_bytes=buffer_bytes)
 
     # --- links ---------------------------------------------------------------------------------------------------
 
@@ -377,6 +391,8 @@ class BridgeEnd:
         if outbox.is_done:
             del self._runs[outbox.request_id]
             self._ready.pop(outbox.request_id, None)
+            if self._spool is not None:
+                self._spool.finish(outbox.request_id)
             self._remember(outbox.request_id, outbox.last_seq)
         elif outbox.has_more():
             self._ready[outbox.request_id] = None
@@ -400,7 +416,11 @@ class BridgeEnd:
 
     def _open(self, request_id: RequestId, last_seq: int, *, is_background: bool = False) -> None:
         self._runs[request_id] = Outbox(
-            request_id, last_seq=last_seq, buffer_bytes=self._buffer_bytes, is_background=is_background
+            request_id,
+            last_seq=last_seq,
+            buffer_bytes=self._buffer_bytes,
+            is_background=is_background,
+            spool=self._spool,
         )
 
     # --- from the owner ------------------------------------------------------------------------------------------
@@ -428,6 +448,17 @@ class BridgeEnd:
         self._ready[frame.request_id] = None
         return True
 
+    def spill(self) -> None:
+        """Put all that is kept into the spool, as far as it has room: a crash loses none of it then."""
+        for outbox in self._runs.values():
+            with suppress(BufferFull):  # what has no room there stays in memory, until `say` finds that full too
+                outbox.spill()
+
+    @property
+    def undelivered(self) -> int:
+        """Runs of which the server does not have everything on disk yet."""
+        return len(self._runs)
+
     def reply(self, frame: BridgeStatus | RpcResult) -> None:
         """Send a frame without a number. Without a link it is dropped: it would be stale by the next one."""
         if self.state is BridgeState.OPEN:
@@ -450,15 +481,15 @@ class BridgeEnd:
         while self._ready:
             request_id = next(iter(self._ready))
             outbox = self._runs[request_id]
-            due = outbox.due()
-            if due is None:
+            size = outbox.due_bytes()
+            if size is None:
                 del self._ready[request_id]
                 continue
-            if self.in_flight_bytes and self.in_flight_bytes + due.bytes > self._window:
+            if self.in_flight_bytes and self.in_flight_bytes + size > self._window:
                 return
-            outbox.mark_sent()
-            self.in_flight_bytes += due.bytes
-            frames.append(due.frame)
+            frame, size = outbox.send()
+            self.in_flight_bytes += size
+            frames.append(frame)
             del self._ready[request_id]
             if outbox.has_more():
                 self._ready[request_id] = None

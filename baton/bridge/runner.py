@@ -19,7 +19,7 @@ from baton.bridge.cleaning import cleaned
 from baton.bridge.files import Folders
 from baton.bridge.line import Line
 from baton.bridge.tasks import Tasks
-from baton.bridge.turn import ReadAttachment, RunOutbox, TurnPort
+from baton.bridge.turn import Play, ReadAttachment, RunOutbox, TurnPort
 from baton.core.errors import AgentFailed, BatonError, InvalidRequest
 from baton.core.frames import (
     Abort,
@@ -37,7 +37,7 @@ from baton.core.frames import (
     SetMode,
     Started,
 )
-from baton.core.ids import RequestId
+from baton.core.ids import RequestId, new_object_id
 from baton.core.limits import Limits
 from baton.core.models import Failure, PermissionMode
 from baton.core.ports import Agent, Clock
@@ -54,7 +54,7 @@ _FRAME_ROOM_BYTES: Final = 64 << 10
 """More than a frame has beside an event."""
 _REMEMBERED_RUNS: Final = 10_000
 _MESSAGE_CHARS: Final = 4000
-_STOPPED: Final = Failure("bridge_lost", "The server was stopped while the agent worked", retryable=True)
+_STOPPED: Final = Failure("bridge_lost", "The bridge was stopped while the agent worked", retryable=True)
 _RUN_BEFORE: Final = "An earlier process of this bridge had started this run; it is not started twice"
 
 
@@ -63,6 +63,10 @@ class Outbox(RunOutbox, Protocol):
 
     def reply(self, frame: RpcResult | BridgeStatus) -> None:
         """Send a frame that has no number. Never waits; dropped while there is no link."""
+        ...
+
+    def begin_background(self, request_id: RequestId) -> None:
+        """A run that an agent began by itself is said from now on; a Started that says so is its first frame."""
         ...
 
 
@@ -88,10 +92,14 @@ class SwitchesMode(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """One run, from Execute to its final frame. `stopped`: what it ends as, once somebody stopped it."""
+    """One run, from Execute to its final frame. `stopped`: what it ends as, once somebody stopped it.
+
+    `play`: what is done in it where no Execute asked for it; `task` is then that of the run in which it began.
+    """
 
     task: Execute
     turn: TurnPort
+    play: Play | None = None
     job: "asyncio.Task[RunResult] | None" = None
     stopped: RunFrame | None = None
 
@@ -193,6 +201,16 @@ class Runner:
         if self._is_closing or request_id in self._works or request_id in self._ended:
             logger.debug("claude:execute came again", extra={"action": "run.known", "requestId": request_id})
             return
+        self._join(task)
+
+    def _begin_background(self, begun_in: Execute, play: Play) -> None:
+        """An agent goes on by itself: a run under an id of our own, in its conversation's order."""
+        if not self._is_closing:
+            self._join(replace(begun_in, request_id=RequestId(f"background-{new_object_id()}")), play)
+
+    def _join(self, task: Execute, play: Play | None = None) -> None:
+        """Stand in line."""
+        request_id = task.request_id
         turn = TurnPort(
             request_id,
             self._outbox,
@@ -200,9 +218,10 @@ class Runner:
             clock=self._clock,
             on_refused=lambda error: self._refuse(request_id, error),
             on_session=lambda session_id: self._line.claim(request_id, _session_key(task.agent, session_id)),
+            on_background=lambda play: self._begin_background(task, play),
             event_max_bytes=self._limits.bridge_frame_max_bytes - _FRAME_ROOM_BYTES,
         )
-        self._works[request_id] = _Work(task, turn)
+        self._works[request_id] = _Work(task, turn, play)
         keys = [f"conversation {task.conversation_id}"]
         if task.session_id:
             keys.append(_session_key(task.agent, task.session_id))
@@ -223,6 +242,8 @@ class Runner:
 
     async def _play(self, work: _Work) -> RunResult:
         task = work.task
+        if work.play is not None:
+            return await self._play_background(task, work.turn, work.play)
         agent = self._agents.get(task.agent)
         if agent is None:
             raise AgentFailed(f"This bridge has no agent named {task.agent!r}", code="agent_missing")
@@ -239,6 +260,17 @@ class Runner:
             extra={"action": "run.started", "requestId": task.request_id, "agent": task.agent},
         )
         return await agent.run(replace(task, working_directory=str(directory)), work.turn)
+
+    async def _play_background(self, task: Execute, turn: TurnPort, play: Play) -> RunResult:
+        self._outbox.begin_background(task.request_id)
+        started = Started(request_id=task.request_id, seq=0, conversation_id=task.conversation_id, origin="background")
+        self._outbox.say(started)
+        logger.info(
+            "📡 an agent goes on by itself",
+            extra={"action": "run.background", "requestId": task.request_id, "agent": task.agent},
+        )
+        # The ledger keeps work from being done twice; this has begun before anybody could write it down.
+        return await play(turn)
 
     def _job_ended(self, work: _Work, job: "asyncio.Task[RunResult]") -> None:
         """The agent's task is over, however: say so. A done callback, so that no way out of the task is missed."""

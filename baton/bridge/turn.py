@@ -20,18 +20,21 @@ from baton.core.frames import (
     PermissionResponse,
     PromptAsked,
     RunFrame,
+    RunResult,
     Stream,
 )
 from baton.core.ids import RequestId
 from baton.core.limits import MEBI
 from baton.core.models import Attachment
-from baton.core.ports import Clock, PromptAnswer
+from baton.core.ports import Clock, PromptAnswer, Turn
 from baton.core.stream import StreamEvent
 from baton.core.text import clean_text, utf16_length
 
 logger = logging.getLogger(__name__)
 
 ReadAttachment = Callable[[Attachment], Awaitable[bytes]]
+Play = Callable[[Turn], Awaitable[RunResult]]
+"""What an agent does in a run; of a background run, see `core.ports.Turn`."""
 
 PIECE_CHARS: Final = 16 << 10
 """The most text of one delta: small against a frame, so that a long text does not hold up other runs."""
@@ -55,7 +58,8 @@ class TurnPort:
     """One run's side of the bridge.
 
     `event_max_bytes`: the most one event may have on the wire; a larger one is cut. `on_refused` is told, once, why
-    the outbox takes no more of it: the run has to end then. `on_session` is told the agent's session.
+    the outbox takes no more of it: the run has to end then. `on_session` is told the agent's session, `on_background`
+    that the agent goes on by itself.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class TurnPort:
         clock: Clock,
         on_refused: Callable[[BatonError], None],
         on_session: Callable[[str], None],
+        on_background: Callable[[Play], None] = lambda play: None,
         event_max_bytes: int = 15 * MEBI,
     ) -> None:
         self._request_id = request_id
@@ -75,6 +80,7 @@ class TurnPort:
         self._clock = clock
         self._on_refused = on_refused
         self._on_session = on_session
+        self._on_background = on_background
         self._event_max_bytes = event_max_bytes
         self._pending: list[StreamEvent] = []
         self._is_flush_due = False
@@ -129,6 +135,10 @@ class TurnPort:
     async def read_attachment(self, attachment: Attachment) -> bytes:
         """The whole file. Raises BatonError where it cannot be had."""
         return await self._read_attachment(attachment)
+
+    def begin_background(self, play: Play) -> None:
+        """Go on in a run of its own, which begins as soon as the conversation's runs before it have ended."""
+        self._on_background(play)
 
     # --- what the runner does ------------------------------------------------------------------------------------
 

@@ -143,3 +143,14 @@ class ForkConversation:
 
     conversation_id: ConversationId
     at_message_id: MessageId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSession:
+    """Make a conversation of a session that an agent keeps itself, on its bridge's machine."""
+
+    session_id: str
+    bridge_id: BridgeId | None = None
+    """None: the one bridge that is connected."""
+    working_directory: str | None = None
+    project_id: ProjectId | None = None

@@ -36,6 +36,6 @@ class Limits:
     """How long the head of a queue waits for a bridge."""
     heartbeat_s: float = 20.0
     shutdown_s: float = 10.0
-    flush_floor_s: float = 0.003
+    flush_floor_s: float = 0.004
     """The least time between two flushes: trades CPU for milliseconds nobody sees (benchmarks/relay.py)."""
     rpc_timeout_s: float = 10.0

@@ -3,10 +3,10 @@
 Each guarantee is numbered; an adapter that breaks one is broken (`baton.testing.store_contract` tests the Store's).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, NewType, Protocol, TypeVar
+from typing import Generic, NewType, Protocol, TypeVar, runtime_checkable
 
 from baton.core.events import BridgePresence, Event
 from baton.core.frames import AgentOffer, Execute, PromptAsked, RunFrame, RunResult, ServerFrame
@@ -462,6 +462,9 @@ class Turn(Protocol):
 
     1. `emit` never waits: what is said is gathered and sent in order, in as few frames as the link allows.
     2. `ask` returns the answer once; cancelling the call takes the question back.
+    3. `begin_background` may be called also after the run has ended: the agent goes on by itself. `play` is what
+       `Agent.run` is otherwise, in a new run of the same conversation that has the origin `background`; it waits for
+       its place among the conversation's runs, and abort cancels it.
     """
 
     def emit(self, *events: StreamEvent) -> None: ...
@@ -469,6 +472,8 @@ class Turn(Protocol):
     async def ask(self, prompt: PromptAsked) -> PromptAnswer: ...
 
     async def read_attachment(self, attachment: Attachment) -> bytes: ...
+
+    def begin_background(self, play: "Callable[[Turn], Awaitable[RunResult]]") -> None: ...
 
 
 class Agent(Protocol):
@@ -495,4 +500,19 @@ class Agent(Protocol):
 
     async def close(self) -> None:
         """End every child process. Idempotent, at most 5 s."""
+        ...
+
+
+@runtime_checkable
+class KeepsSessions(Protocol):
+    """An agent whose own sessions, also those that Baton had no part in, can be listed and read on its machine."""
+
+    async def list_sessions(self, working_directory: str, *, cursor: str | None, limit: int | None) -> Json:
+        """`{"sessions": [...], "next": cursor or None}` of this folder, the newest first."""
+        ...
+
+    async def read_session(
+        self, working_directory: str, session_id: str, *, cursor: str | None, limit: int | None
+    ) -> Json:
+        """`{"session", "messages": [...], "next": cursor or None}`, the oldest first. Raises NotFound."""
         ...

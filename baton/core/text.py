@@ -5,6 +5,7 @@ cleaned once, at the edge, before any offset is counted.
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TypeAlias
 
 Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
@@ -12,6 +13,8 @@ Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json
 _MAX_INT = 2**63 - 1
 _MIN_INT = -(2**63)
 _MAX_DEPTH = 64
+_MAX_DIGITS = 20
+"""Of a 64 bit number, with its sign."""
 
 
 def clean_text(text: str) -> str:
@@ -43,6 +46,14 @@ def clean_json(value: object, depth: int = 0) -> Json:
     if isinstance(value, (list, tuple)):
         return [clean_json(item, depth + 1) for item in value]
     return clean_text(str(value))
+
+
+def whole_number(digits: str) -> int | Decimal:
+    """A JSON number without a fraction, for `parse_int`; a Decimal where 64 bits cannot hold it (`clean_json` makes
+    text of it). Of itself, the standard library refuses numbers with more than some thousands of digits; and text
+    at once would pass where only text may.
+    """
+    return int(digits) if len(digits) <= _MAX_DIGITS else Decimal(digits)
 
 
 def _clean_key(key: str) -> str:

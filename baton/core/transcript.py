@@ -388,7 +388,9 @@ class Transcript:
         return self._tool_changed(live, replace(event, message_id=live.id, block=index))
 
     def _tool_changed(self, live: LiveMessage, shown: StreamEvent) -> Taken:
-        return Taken(shown=(shown,), journalled=(shown,), message=live, finishes=live.is_done)
+        # A finished message is stored anew with times that no delta carries: it is shown whole, so that a page which
+        # followed and one which comes later hold the same.
+        return Taken(shown=(shown,), journalled=(shown,), message=live, replaces=live.is_done, finishes=live.is_done)
 
     def _done(self, live: LiveMessage, event: stream.MessageDone, at: datetime) -> Taken:
         if live.is_done:

@@ -6,7 +6,7 @@ from marshmallow import fields, validate
 
 from baton.core.commands import AccountRole
 from baton.core.models import PermissionMode
-from baton.schemas.fields import Amount, Flag, Items, WholeNumber
+from baton.schemas.fields import Amount, Flag, Items, Moment, WholeNumber
 from baton.schemas.resources import (
     AttachmentSchema,
     BridgeSchema,
@@ -241,3 +241,29 @@ class ErrorAnswer(Resource):
     error = _one(ErrorSchema)
     prompt = _one(PromptSchema)
     run = _one(RunSchema)
+
+
+class AgentSessionResource(Resource):
+    """A session that an agent keeps itself, on the machine of its bridge."""
+
+    session_id = Words()
+    title = Words()
+    working_directory = Words()
+    started_at = Moment(allow_none=True)
+    updated_at = Moment(allow_none=True)
+    size_bytes = WholeNumber()
+
+
+class SessionsAnswer(DoneAnswer):
+    """A page of sessions, the newest first; `next` is the cursor of the next one, null at the end."""
+
+    sessions = _many(AgentSessionResource)
+    next = Words(allow_none=True)
+
+
+class ImportedAnswer(DoneAnswer):
+    """The conversation of a session, and whether it was made just now."""
+
+    conversation = _one(ConversationSchema)
+    is_new = Flag()
+    message_count = WholeNumber()

@@ -26,7 +26,7 @@ from baton.core.frames import BridgeFrame, RunFrame, ServerFrame, Stream
 from baton.core.ids import MAX_FOREIGN_ID_LENGTH, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Failure
-from baton.core.text import clean_json, clean_text
+from baton.core.text import clean_json, clean_text, whole_number
 from baton.schemas.bridge_frames import NUMBERED, SERVER, UNNUMBERED
 from baton.schemas.bridge_parts import MAX_COUNT, Part, load_delta
 from baton.schemas.codec import dump_event, to_wire
@@ -103,7 +103,7 @@ def _parse(raw: bytes, max_bytes: int) -> dict[str, Any]:
 def _parse_leniently(raw: bytes) -> Any:
     """As the standard library reads it: with lone surrogates, NaN and integers of any size; cleaned."""
     try:
-        loaded = json.loads(raw.decode(), parse_int=_whole_number, parse_constant=lambda _: None)
+        loaded = json.loads(raw.decode(), parse_int=whole_number, parse_constant=lambda _: None)
         return clean_json(loaded)
     except (ValueError, RecursionError):
         raise PeerViolation("A frame must be JSON", close_code=CLOSE_BAD_FRAME) from None
@@ -115,11 +115,6 @@ def _with_long_numbers(frame: dict[str, Any], raw: bytes) -> dict[str, Any]:
         return frame
     again: dict[str, Any] = _parse_leniently(raw)
     return again
-
-
-def _whole_number(digits: str) -> int | str:
-    """64 bits have at most 20 characters; `clean_json` judges what lies between."""
-    return int(digits) if len(digits) <= 20 else digits
 
 
 def _load_deltas(frame: dict[str, Any]) -> Stream | None:

@@ -18,7 +18,19 @@ from baton.core.limits import Limits
 from baton.core.models import PermissionMode, PromptResponse
 from baton.core.text import Json
 from baton.schemas import fields
-from baton.schemas.fields import Items, JsonValue, Mode, Name, ObjectId, Path, Payload, RequestName, Text, WholeNumber
+from baton.schemas.fields import (
+    Items,
+    JsonObject,
+    JsonValue,
+    Mode,
+    Name,
+    ObjectId,
+    Path,
+    Payload,
+    RequestName,
+    Text,
+    WholeNumber,
+)
 
 MAX_ATTACHMENTS: Final = 20
 """Attachments of one message."""
@@ -223,14 +235,26 @@ class SeenConversationSchema(EventPayload):
     seq = WholeNumber(required=True)
 
 
+class Answers(JsonObject):
+    """`{<question id>: label, [labels] or free text}`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Json]:
+        answers = super()._deserialize(value, attr, data, **kwargs)
+        for answer in answers.values():
+            texts = answer if isinstance(answer, list) else [answer]
+            if not all(isinstance(text, str) for text in texts):
+                raise ValidationError("Must hold a text, or a list of texts, for each question.")
+        return answers
+
+
 class RespondPromptSchema(EventPayload):
     """`permission:respond`, and REST's body for it (with the promptId of the path)."""
 
     prompt_id = ObjectId("prompt", required=True)
     selected_option = RequestName(required=True)
     message = Text(most=_MAX_RESPONSE_CHARS, allow_none=True)
-    input = JsonValue(allow_none=True)
-    answers = JsonValue(allow_none=True)
+    input = JsonObject(allow_none=True)
+    answers = Answers(allow_none=True)
 
     @post_load
     def make_command(self, loaded: dict[str, Any], **_: object) -> commands.RespondPrompt:
@@ -281,7 +305,7 @@ class PingSchema(EventPayload):
     def make_command(self, loaded: dict[str, Any], **_: object) -> Ping:
         """The client's time, if it gave one."""
         sent_at = loaded.get("sent_at")
-        if sent_at is not None and not isinstance(sent_at, (int, float, str)):
+        if sent_at is not None and (isinstance(sent_at, bool) or not isinstance(sent_at, (int, float, str))):
             raise ValidationError("Must be a number or a string.", "sentAt")
         if isinstance(sent_at, str) and len(sent_at) > MAX_FOREIGN_ID_LENGTH:
             raise ValidationError(f"Longer than maximum length {MAX_FOREIGN_ID_LENGTH}.", "sentAt")

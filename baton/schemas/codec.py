@@ -47,7 +47,8 @@ def camel(name: str) -> str:
 
 def iso(at: datetime) -> str:
     """ISO 8601 UTC with milliseconds, as everywhere on the wire."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_iso(text: str) -> datetime:

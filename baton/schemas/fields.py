@@ -15,7 +15,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, post_load, valid
 from baton.core.errors import InvalidRequest, NotFound
 from baton.core.ids import MAX_FOREIGN_ID_LENGTH, is_object_id
 from baton.core.models import PermissionMode
-from baton.core.text import Json, clean_json, clean_text
+from baton.core.text import Json, clean_json, clean_text, whole_number
 from baton.schemas.codec import camel
 
 MAX_SAFE_INTEGER = 2**53 - 1
@@ -188,6 +188,20 @@ class JsonValue(fields.Raw):
         return clean_json(value)
 
 
+class JsonObject(JsonValue):
+    """Any JSON object, cleaned."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("metadata", {"type": "object"})
+        super().__init__(**kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, Json]:
+        cleaned = super()._deserialize(value, attr, data, **kwargs)
+        if not isinstance(cleaned, dict):
+            raise ValidationError("Must be an object.")
+        return cleaned
+
+
 class Items(fields.List[Any]):
     """A JSON array of at most `most` items (None: any number), as a tuple."""
 
@@ -217,7 +231,7 @@ def parse_json(body: bytes | str) -> object:
     integers. Raises InvalidRequest for anything that is no JSON, NaN included.
     """
     try:
-        return json.loads(body, parse_constant=_no_constant)
+        return json.loads(body, parse_int=whole_number, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not valid JSON", fields={_WHOLE_PAYLOAD: ["Not valid JSON."]}) from None
 

@@ -11,7 +11,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from baton.core import commands
-from baton.core.ids import ProjectId, new_object_id
+from baton.core.ids import BridgeId, ProjectId, new_object_id
 from baton.core.models import ConversationStatus, PermissionMode, PromptStatus
 from baton.core.ports import ConversationFilter
 from baton.schemas.browser import SendMessageSchema
@@ -66,6 +66,16 @@ class SearchQuery:
     limit: int = 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionsQuery:
+    """Which of an agent's own sessions."""
+
+    bridge_id: BridgeId | None = None
+    working_directory: str | None = None
+    next: str | None = None
+    limit: int = 50
+
+
 class ConversationsQuerySchema(Payload):
     """`GET /api/chat/conversations`."""
 
@@ -117,6 +127,26 @@ class ExportQuerySchema(Payload):
         """A format that there is."""
         if loaded["format"] not in ("json", "md"):
             raise ValidationError("Must be one of: json, md.", "format")
+
+
+class SessionsQuerySchema(Payload):
+    """`GET /api/bridges/sessions`."""
+
+    command = SessionsQuery
+    bridge_id = Name()
+    working_directory = Path()
+    next = Text(most=_MAX_CURSOR_LENGTH)
+    limit = QueryNumber(least=1, most=MAX_CONVERSATIONS)
+
+
+class ImportSessionSchema(Payload):
+    """`POST /api/bridges/sessions/import`."""
+
+    command = commands.ImportSession
+    session_id = Name(required=True)
+    bridge_id = Name(allow_none=True)
+    working_directory = Path(allow_none=True)
+    project_id = ObjectId("project", allow_none=True)
 
 
 class RunsQuerySchema(Payload):

@@ -35,7 +35,8 @@ from baton.core.prompt_options import DEFAULT_OPTIONS
 from baton.core.stream import StreamEvent
 from baton.core.transcript import LiveMessage, Taken
 from baton.services.endings import change_session, end_run, store_live_message
-from baton.services.lanes import Draft, LiveRun
+from baton.services.lanes import Draft
+from baton.services.memory import LiveRun
 
 
 class Absorber:
@@ -53,11 +54,11 @@ class Absorber:
     def absorb(self, frames: Sequence[RunFrame]) -> None:
         """Draft everything that these frames say; what comes after a final one is dropped."""
         for frame in frames:
-            self._live.run = replace(self._live.run, bridge_seq=frame.seq)
+            self._live.bridge_seq = frame.seq
             _ABSORB[type(frame)](self, frame)
             if self.ended is not None:
                 return
-        self._live.run = replace(self._live.run, last_event_at=self._draft.now)
+        self._live.last_event_at = self._draft.now
         self._close_envelope()
         self._write_journal()
 
@@ -136,7 +137,7 @@ class Absorber:
             self._take_run_event(event, taken)
             return
         message = taken.message
-        if message.id not in self._live.run.message_ids:
+        if message.id not in self._live.message_ids:
             self._live.run = replace(self._live.run, message_ids=(*self._live.run.message_ids, MessageId(message.id)))
         self._shown.extend(taken.shown)
         self._journalled.extend(taken.journalled)
@@ -195,47 +196,51 @@ class Absorber:
             message.seq = seq
         if self._touched:
             message_id = self._touched[0].id
-        payload = Streamed(self._live.run.request_id, MessageId(message_id) if message_id else None, tuple(self._shown))
+        payload = Streamed(self._live.request_id, MessageId(message_id) if message_id else None, tuple(self._shown))
         self._draft.tell(payload, seq)
         self._shown.clear()
         self._touched.clear()
 
     def _write_journal(self) -> None:
         """Journal what no document of this draft contains; drop the rows that documents contain."""
-        draft, run = self._draft, self._live.run
-        events = tuple(
-            event for event in self._journalled if not draft.stores_message(getattr(event, "message_id", ""))
-        )
+        draft, live = self._draft, self._live
+        events = tuple(self._journalled)
+        if not draft.is_bare:
+            events = tuple(event for event in events if not draft.stores_message(getattr(event, "message_id", "")))
         if events:
             draft.journal = JournalRow(
-                conversation_id=run.conversation_id,
-                request_id=run.request_id,
-                seq=draft.memory.conversation.seq,
-                bridge_seq=run.bridge_seq,
+                conversation_id=draft.memory.conversation_id,
+                request_id=live.request_id,
+                seq=draft.memory.seq,
+                bridge_seq=live.bridge_seq,
                 events=events,
                 at=draft.now,
             )
-            named = {getattr(event, "message_id", None) for event in events}
-            for message in self._live.transcript.live():
-                if message.id in named and message.first_row is None:
-                    message.first_row = run.bridge_seq
+            self._note_rows(events)
         if self._needs_run or not events or not draft.is_bare:
-            draft.store_run(self._live.run, {self._live.run.status})
+            draft.store_run(live.run, {live.status})
         if not draft.is_bare:
-            open_rows = [m.first_row for m in self._live.transcript.live() if m.first_row is not None]
-            draft.trim_journal(run.request_id, min([*open_rows, run.bridge_seq]) - 1)
+            open_rows = [m.first_row for m in live.transcript.live() if m.first_row is not None]
+            draft.trim_journal(live.request_id, min([*open_rows, live.bridge_seq]) - 1)
+
+    def _note_rows(self, events: Sequence[StreamEvent]) -> None:
+        """The messages of these events have a row from here on."""
+        named = {getattr(event, "message_id", None) for event in events}
+        for message in self._live.transcript.live():
+            if message.first_row is None and message.id in named:
+                message.first_row = self._live.bridge_seq
 
     # --- run and prompts ---------------------------------------------------------------------------------------
 
     def _run_on(self) -> None:
         """The first sign of life makes a dispatched run a running one."""
-        if self._live.run.status is RunStatus.DISPATCHED:
+        if self._live.status is RunStatus.DISPATCHED:
             self._close_envelope()
             self._needs_run = True
             self._move(RunStatus.RUNNING)
 
     def _move(self, to: RunStatus) -> None:
-        if self._live.run.status is not to:
+        if self._live.status is not to:
             self._draft.move_run(self._live, lifecycle.move_run(self._live.run, to, self._draft.now))
 
     def _end(self, to: RunStatus, frame: Complete | Failed | Aborted) -> None:

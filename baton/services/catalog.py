@@ -9,6 +9,7 @@ from baton.services.bridges import Bridges
 from baton.services.conversations import Conversations
 from baton.services.deadlines import Deadlines
 from baton.services.dispatch import Dispatcher
+from baton.services.history import History
 from baton.services.intake import Intake
 from baton.services.lanes import Lanes
 from baton.services.projects import Projects
@@ -30,6 +31,7 @@ class Services:
     projects: Projects
     attachments: Attachments
     transfer: Transfer
+    history: History
     bridges: Bridges
     stats: Stats
     store: Store
@@ -55,6 +57,7 @@ def build_services(*, store: Store, publisher: Publisher, link: BridgeLink, cloc
         projects=Projects(store=store, clock=clock),
         attachments=Attachments(store=store, clock=clock, limits=limits),
         transfer=Transfer(store=store, publisher=publisher, clock=clock, limits=limits),
+        history=History(store=store, publisher=publisher, link=link, clock=clock, limits=limits),
         bridges=Bridges(store=store, link=link, limits=limits),
         stats=Stats(store=store),
         store=store,

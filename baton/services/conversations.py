@@ -30,9 +30,10 @@ from baton.core.models import (
 )
 from baton.core.ports import BridgeLink, ConversationFilter, Page, Store
 from baton.services.dispatch import Dispatcher
-from baton.services.lanes import Draft, Lanes, Memory, RequestKnown
+from baton.services.lanes import Draft, Lanes, RequestKnown
 from baton.services.making import new_conversation
-from baton.services.runs import end_all
+from baton.services.memory import Memory
+from baton.services.runs import end_open_runs
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +54,15 @@ class Conversations:
 
     async def get(self, who: Identity, conversation_id: ConversationId) -> Conversation:
         """The conversation, deleted ones too. Raises NotFound."""
+        if self._lanes.peek(conversation_id) is not None:
+            # The seq of one that streams moves with its journal, not with its document; and what is being written
+            # at this moment must not be told.
+            async with self._lanes.turn(conversation_id) as memory:
+                return memory.conversation
         conversation = await self._store.conversation(conversation_id)
         if conversation is None:
             raise NotFound("There is no such conversation")
-        memory = self._lanes.peek(conversation_id)
-        # A streaming conversation's seq moves with its journal, not with its document.
-        return replace(conversation, seq=max(conversation.seq, memory.conversation.seq if memory else 0))
+        return conversation
 
     async def page(
         self, who: Identity, where: ConversationFilter, *, cursor: str | None, limit: int
@@ -102,8 +106,12 @@ class Conversations:
         """A copy up to and with a message; its first run forks the agent's session. Raises NotFound."""
         source = await self.get(who, command.conversation_id)
         last_ordinal = await self._ordinal_of(command)
-        conversation = replace(
-            new_conversation(who, CreateConversation(), ConversationId(new_object_id()), self._lanes.now()),
+        now = self._lanes.now()
+        copy = replace(
+            new_conversation(who, CreateConversation(), ConversationId(new_object_id()), now),
+            # In the bin until it is whole, so that half of one is never seen.
+            status=ConversationStatus.DELETED,
+            deleted_at=now,
             project_id=source.project_id,
             title=f"{source.title} (fork)" if source.title else "",
             agent=source.agent,
@@ -114,16 +122,22 @@ class Conversations:
             claude_session_id=source.claude_session_id,
             fork_session=source.claude_session_id is not None,
         )
-        await self._make(conversation)
-        await self._copy_messages(source.id, conversation.id, last_ordinal)
-        return await self.get(who, conversation.id)
+        await self._make(copy)
+        await self._copy_messages(source.id, copy.id, last_ordinal)
+        async with self._lanes.turn(copy.id) as memory:
+            draft = self._lanes.draft(memory)
+            draft.store_conversation(replace(memory.conversation, status=ConversationStatus.ACTIVE, deleted_at=None))
+            draft.tell_all(ConversationCreated(memory.conversation))
+            await self._lanes.commit(draft)
+            return memory.conversation
 
     async def _make(self, conversation: Conversation) -> Conversation:
         async with self._lanes.new(conversation) as memory:
             draft = self._lanes.draft(memory)
             draft.is_new = True
             draft.store_conversation()
-            draft.tell_all(ConversationCreated(conversation))
+            if conversation.status is ConversationStatus.ACTIVE:
+                draft.tell_all(ConversationCreated(conversation))
             await self._lanes.commit(draft)
             return memory.conversation
 
@@ -184,8 +198,8 @@ class Conversations:
         async with self._lanes.turn(conversation_id) as memory:
             if memory.conversation.status is ConversationStatus.DELETED:
                 return memory.conversation
-            await end_all(self._lanes, memory)
             draft = self._lanes.draft(memory)
+            end_open_runs(draft)
             draft.store_conversation(
                 replace(memory.conversation, status=ConversationStatus.DELETED, deleted_at=draft.now)
             )
@@ -242,7 +256,10 @@ class Conversations:
             draft.tell(ModeChanged(mode, who.user_id))
             active = memory.active()
             if active is not None and active.run.bridge_id is not None:
-                draft.send(active.run.bridge_id, SetMode(request_id=active.run.request_id, mode=mode))
+                # Kept with the run too: a bridge that is away is told when it says hello (`intake`).
+                run = replace(active.run, request=replace(active.run.request, permission_mode=mode))
+                draft.store_run(run, {run.status})
+                draft.send(active.run.bridge_id, SetMode(request_id=run.request_id, mode=mode))
             await self._lanes.commit(draft)
             return mode
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from baton.core.errors import LeaseLost, StoreUnavailable
+from baton.core.errors import Unavailable
 from baton.core.ids import BridgeId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Failure, Run, RunStatus
@@ -36,7 +36,10 @@ class Deadlines:
 
     async def sweep(self) -> int:
         """Act on everything that has passed; how many runs were touched. Raises StoreUnavailable, LeaseLost."""
-        await self._lanes.remember()
+        await self._lanes.writes.look_again()
+        # Also remembers what the lanes have forgotten, and misses nobody who waits, whatever woke nobody up.
+        await self._dispatcher.advance_all()
+        self._gone_since = {name: at for name, at in self._gone_since.items() if not self._link.is_connected(name)}
         touched = 0
         for live in list(self._lanes.open_runs()):
             act = self._due(live.run)
@@ -45,7 +48,7 @@ class Deadlines:
             try:
                 await act(live.run)
                 touched += 1
-            except (StoreUnavailable, LeaseLost):
+            except Unavailable:
                 raise
             except Exception:  # one run's failure must not stop the others (job item)
                 logger.exception("sweep failed", extra={"action": "jobs.failed", "requestId": live.run.request_id})
@@ -71,7 +74,6 @@ class Deadlines:
     def _is_gone(self, bridge_id: BridgeId) -> bool:
         """Whether a bridge has been without a link for so long that its runs show as away."""
         if self._link.is_connected(bridge_id):
-            self._gone_since.pop(bridge_id, None)
             return False
         since = self._gone_since.setdefault(bridge_id, self._clock.monotonic())
         return self._clock.monotonic() - since >= self._limits.away_after_s

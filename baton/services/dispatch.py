@@ -10,14 +10,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from baton.core import lifecycle
-from baton.core.errors import NotFound, StoreUnavailable
+from baton.core.errors import NotFound, Unavailable
 from baton.core.events import MessageChanged
 from baton.core.frames import Execute
 from baton.core.ids import ConversationId
 from baton.core.limits import Limits
 from baton.core.models import Conversation, MessageStatus, Run, RunStatus
 from baton.core.ports import BridgeChoice, BridgeLink, Clock
-from baton.services.lanes import Draft, Lanes, LiveRun, Memory
+from baton.services.lanes import Draft, Lanes
+from baton.services.memory import LiveRun, Memory
 
 logger = logging.getLogger(__name__)
 
@@ -41,18 +42,20 @@ class Dispatcher:
             self._room.clear()
             try:
                 await self.advance_all()
-            except StoreUnavailable as error:
+            except Unavailable as error:
+                # The sweep comes back to those that wait (services.deadlines).
                 logger.warning(
                     "store is away, runs wait", extra={"action": "store.unavailable", "reason": error.message}
                 )
-                await self._clock.sleep(1.0)
-                self._room.set()
 
     def advance(self, draft: Draft) -> None:
         """Draft the dispatch of the head of the queue, if the conversation's place at an agent is free."""
         memory = draft.memory
         queued = memory.queued()
-        if memory.active() is not None or not queued or memory.conversation.queue_paused:
+        is_free = memory.active() is None and not memory.conversation.queue_paused
+        for waiting in queued[1:] if is_free else queued:
+            _end_deadline(draft, waiting)
+        if not is_free or not queued:
             return
         head = queued[0]
         choice = self.choose(memory.conversation, head.run)
@@ -71,12 +74,19 @@ class Dispatcher:
         )
 
     async def advance_all(self) -> None:
-        """Give every waiting conversation its chance, the longest waiting first."""
+        """Give every waiting conversation its chance, the longest waiting first. Raises Unavailable."""
+        await self._lanes.remember()
         for conversation_id in self._waiting():
             try:
                 await self.advance_one(conversation_id)
             except NotFound:
                 continue
+            except Unavailable:
+                raise
+            except Exception:  # one conversation's failure must not stop the others (job item)
+                logger.exception(
+                    "dispatch failed", extra={"action": "run.dispatch_failed", "conversationId": conversation_id}
+                )
 
     async def advance_one(self, conversation_id: ConversationId) -> None:
         """Send out what can go in one conversation."""
@@ -93,9 +103,17 @@ class Dispatcher:
         heads: list[tuple[datetime, ConversationId]] = []
         for conversation_id in self._lanes.conversations_with_open_runs():
             memory = self._lanes.peek(conversation_id)
-            if memory is not None and memory.active() is None and memory.queued():
+            if memory is not None and memory.active() is None and memory.queued() and self._is_news(memory):
                 heads.append((memory.queued()[0].run.queued_at, conversation_id))
         return [conversation_id for _, conversation_id in sorted(heads)]
+
+    def _is_news(self, memory: Memory) -> bool:
+        """Whether its head could go out now, or waits for another reason than it says. Spares most their turns."""
+        head = memory.queued()[0].run
+        if self.is_draining or memory.conversation.queue_paused:
+            return False
+        reason = self.choose(memory.conversation, head).reason
+        return reason is None or reason != head.deadline_reason
 
     def _wait(self, draft: Draft, head: LiveRun, reason: str, *, has_deadline: bool) -> None:
         """Say why the head of a queue cannot go out; without a bridge it waits under a deadline that is shown."""
@@ -133,6 +151,13 @@ class Dispatcher:
         draft.store_message(sent)
         head.run = replace(head.run, user_message=sent)
         draft.tell(MessageChanged(sent), seq)
+
+
+def _end_deadline(draft: Draft, waiting: LiveRun) -> None:
+    """Only the head of a queue has one, and only while nothing but a bridge is missing."""
+    run = waiting.run
+    if run.deadline_at is not None or run.deadline_reason is not None:
+        draft.move_run(waiting, replace(run, deadline_at=None, deadline_reason=None))
 
 
 def execute_frame(memory: Memory, run: Run) -> Execute:

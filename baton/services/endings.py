@@ -18,7 +18,8 @@ from baton.core.events import (
 from baton.core.frames import RunResult
 from baton.core.models import Failure, Message, MessageStatus, PromptStatus, Run, RunStatus
 from baton.core.transcript import LiveMessage
-from baton.services.lanes import Draft, LiveRun
+from baton.services.lanes import Draft
+from baton.services.memory import LiveRun
 
 ALL_ROWS = 2**62
 """A bridge seq beyond every real one: all journal rows of a run."""
@@ -49,9 +50,11 @@ def end_run(
     _count(draft, ended)
     if was_queued:
         _end_user_message(draft, ended)
+        # Taken out of the queue it leaves nothing to show; that nobody took it in time is a failure like any other.
+        draft.last_ended = to if to is RunStatus.FAILED else RunStatus.COMPLETED
     else:
         draft.last_ended = to
-        _pause_behind(draft, live, ended)
+        _pause_behind(draft, ended)
         if ended.bridge_id is not None:
             draft.released.append((ended.bridge_id, ended.request_id))
     draft.trim_journal(ended.request_id, ALL_ROWS)
@@ -129,15 +132,11 @@ def _count(draft: Draft, ended: Run) -> None:
     )
 
 
-def _pause_behind(draft: Draft, live: LiveRun, ended: Run) -> None:
+def _pause_behind(draft: Draft, ended: Run) -> None:
     """A run that failed or was aborted while active pauses the queue behind it, if there is one."""
     reason = _PAUSE_REASON.get(ended.status)
-    if reason is None or not draft.memory.queued():
-        return
-    draft.store_conversation(replace(draft.memory.conversation, queue_paused=True, queue_reason=reason))
-    for waiting in draft.memory.queued():
-        if waiting.run.deadline_at is not None:
-            draft.move_run(waiting, replace(waiting.run, deadline_at=None, deadline_reason=None))
+    if reason is not None and draft.memory.queued():
+        draft.store_conversation(replace(draft.memory.conversation, queue_paused=True, queue_reason=reason))
 
 
 def _tell_ending(draft: Draft, live: LiveRun, ended: Run, result: RunResult | None) -> None:

@@ -7,12 +7,13 @@ waits for anybody. When the store is away the frames stay here, unacknowledged, 
 
 import asyncio
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from baton.core import lifecycle
-from baton.core.errors import LeaseLost, StoreUnavailable
+from baton.core.errors import LeaseLost, Unavailable
 from baton.core.events import Event, RunChanged
 from baton.core.frames import Abort, PermissionResponse, RunFrame, ServerFrame, SetMode
 from baton.core.ids import BridgeId, ConversationId, RequestId
@@ -20,9 +21,11 @@ from baton.core.limits import Limits
 from baton.core.models import Failure, Prompt, PromptStatus, RunStatus
 from baton.core.ports import BridgeLink, Clock, Committed, Expected, Outcome, Store
 from baton.services.absorb import Absorber
+from baton.services.background import BackgroundRuns
 from baton.services.dispatch import Dispatcher, execute_frame
 from baton.services.endings import end_run
-from baton.services.lanes import Draft, Lane, Lanes, LiveRun, Memory
+from baton.services.lanes import Draft, Lane, Lanes
+from baton.services.memory import LiveRun, Memory
 from baton.services.spill import spill_large_results
 
 logger = logging.getLogger(__name__)
@@ -39,7 +42,7 @@ LOST = Failure(
 
 @dataclass(slots=True)
 class _Inbox:
-    """What a bridge has said of one run and is not on disk."""
+    """What a bridge has said of one run and is not on disk. Gone with its last frame."""
 
     conversation_id: ConversationId
     request_id: RequestId
@@ -72,13 +75,12 @@ class Intake:
         self._dispatcher = dispatcher
         self._clock = clock
         self._limits = limits
+        self._background = BackgroundRuns(lanes, link)
         self._inboxes: dict[RequestId, _Inbox] = {}
-        self._dirty: dict[RequestId, _Inbox] = {}
         self._wake = asyncio.Event()
+        self._flushing = asyncio.Lock()
         self._flush_ended: list[asyncio.Future[None]] = []
-        self._refused: list[tuple[ConversationId, RequestId]] = []
-        self.is_store_ok = True
-        """Whether the last flush could write."""
+        self._refused: dict[RequestId, ConversationId] = {}
         self.on_lease_lost: Callable[[], None] = lambda: None
         lanes.released = self._lane_released
 
@@ -86,31 +88,36 @@ class Intake:
 
     def last_seq(self, request_id: RequestId) -> int | None:
         """See core.ports.RunIntake."""
+        if self._background.is_opening and (kept := self._background.last_seq(request_id)) is not None:
+            return kept
+        place = self._lanes.places.of(request_id)
+        if place is None:
+            return None
         inbox = self._inboxes.get(request_id)
-        if inbox is not None:
-            return inbox.received
-        place = self._lanes.place(request_id)
-        return place.bridge_seq if place is not None else None
+        return place.bridge_seq if inbox is None else inbox.received
 
     def receive(self, bridge_id: BridgeId, frame: RunFrame) -> None:
-        """See core.ports.RunIntake."""
+        """See core.ports.RunIntake. A run of another bridge, or of none yet, is as unknown as one that never was."""
+        place = self._lanes.places.of(frame.request_id)
+        if (place is None or self._background.is_opening) and self._background.take(bridge_id, frame):
+            self._wake.set()
+            return
+        if place is None or place.bridge_id != bridge_id:
+            self._link.acknowledge(bridge_id, {frame.request_id: frame.seq})
+            return
         inbox = self._inboxes.get(frame.request_id)
         if inbox is None:
-            place = self._lanes.place(frame.request_id)
-            if place is None:
-                self._link.acknowledge(bridge_id, {frame.request_id: frame.seq})
-                return
             inbox = _Inbox(place.conversation_id, frame.request_id, bridge_id, place.bridge_seq)
             self._inboxes[frame.request_id] = inbox
-        inbox.bridge_id = bridge_id
         inbox.received = frame.seq
         inbox.frames.append(frame)
-        self._dirty[frame.request_id] = inbox
         self._wake.set()
 
     async def settle(self, bridge_id: BridgeId) -> None:
         """See core.ports.RunIntake."""
-        while any(inbox.bridge_id == bridge_id for inbox in self._dirty.values()):
+        while self._background.holds(bridge_id) or any(
+            inbox.bridge_id == bridge_id for inbox in self._inboxes.values()
+        ):
             ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._flush_ended.append(ended)
             await ended
@@ -118,25 +125,27 @@ class Intake:
     @property
     def waiting_frames(self) -> int:
         """Frames that are not on disk yet, for metrics."""
-        return sum(len(inbox.frames) for inbox in self._dirty.values())
+        return sum(len(inbox.frames) for inbox in self._inboxes.values())
 
     # --- RunIntake: presence -----------------------------------------------------------------------------------
 
     async def greet(self, bridge_id: BridgeId, *, known: Mapping[RequestId, tuple[int, tuple[str, ...]]]) -> Expected:
         """See core.ports.RunIntake."""
-        await self._lanes.remember()
         acks: dict[RequestId, int] = {}
         frames: list[ServerFrame] = []
-        for request_id, (last_seq, _) in known.items():
-            if self._lanes.place(request_id) is None:
-                # Ended or unknown: whatever the bridge still holds of it is not wanted.
-                acks[request_id] = last_seq
-                frames.append(Abort(request_id=request_id))
-        for live in [live for live in self._lanes.open_runs() if live.run.bridge_id == bridge_id]:
-            frames += await self._expect(live.run.conversation_id, live.run.request_id, known)
-            place = self._lanes.place(live.run.request_id)
+        places = self._lanes.places
+        own = places.at(bridge_id)
+        for request_id in known.keys() - dict(own).keys():
+            # Ended, unknown, or another bridge's: whatever this one still holds of it is not wanted.
+            acks[request_id] = known[request_id][0]
+            frames.append(Abort(request_id=request_id))
+        for request_id, conversation_id in own:
+            frames += await self._expect(conversation_id, request_id, known)
+            place = places.of(request_id)
             if place is not None:
-                acks[live.run.request_id] = place.bridge_seq
+                acks[request_id] = place.bridge_seq
+            elif request_id in known:
+                acks[request_id] = known[request_id][0]
         return Expected(acks=acks, frames=tuple(frames))
 
     async def arrived(self, bridge_id: BridgeId) -> None:
@@ -174,7 +183,8 @@ class Intake:
         async with self._lanes.turn(conversation_id) as memory:
             live = memory.runs.get(request_id)
             if live is None:
-                return []
+                # It has ended between the look and the turn.
+                return [Abort(request_id=request_id)] if request_id in known else []
             run = live.run
             if request_id in known:
                 await self._back_again(memory, live)
@@ -182,6 +192,7 @@ class Intake:
                     return [Abort(request_id=request_id)]
                 return self._answers(memory, live, frozenset(known[request_id][1]))
             if run.status is RunStatus.DISPATCHED and run.abort_requested_at is None:
+                await self._back_again(memory, live)
                 return [execute_frame(memory, run)]
             draft = self._lanes.draft(memory)
             aborted = run.abort_requested_at is not None
@@ -197,7 +208,7 @@ class Intake:
             await self._lanes.commit(draft)
 
     def _answers(self, memory: Memory, live: LiveRun, open_prompts: frozenset[str]) -> list[ServerFrame]:
-        """Answers that the bridge may have missed, and the mode where it is not the one it was started with."""
+        """Answers that the bridge may have missed, and the mode where the run has one of its own."""
         frames: list[ServerFrame] = [
             response_frame(prompt)
             for prompt in memory.prompts.values()
@@ -205,8 +216,8 @@ class Intake:
             and prompt.status is PromptStatus.ANSWERED
             and (prompt.delivered_at is None or prompt.bridge_prompt_id in open_prompts)
         ]
-        mode = memory.conversation.permission_mode
-        if live.run.request.permission_mode not in (None, mode):
+        mode = live.run.request.permission_mode
+        if mode is not None:
             frames.append(SetMode(request_id=live.run.request_id, mode=mode))
         return frames
 
@@ -214,57 +225,66 @@ class Intake:
 
     async def run(self) -> None:
         """Flush for ever. Ends by cancellation, or when the lease is lost."""
-        failures = 0
+        failures, began = 0, -math.inf
         while True:
             await self._wake.wait()
+            # The floor is waited for here and not behind the flush: a lone delta then costs no timer.
+            rest_s = began + self._limits.flush_floor_s - self._clock.monotonic()
+            if rest_s > 0:
+                await self._clock.sleep(rest_s)
             self._wake.clear()
             began = self._clock.monotonic()
             try:
                 await self.flush()
                 failures = 0
-                self.is_store_ok = True
             except LeaseLost:
                 logger.error("another process owns the database", extra={"action": "store.lease_lost"})
                 self.on_lease_lost()
                 return
-            except StoreUnavailable as error:
-                wait_s = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
+            except Exception as error:  # noqa: BLE001 - one round's failure must not end the flushing (job item)
+                _log_failure(error)
+                await self._clock.sleep(_BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)])
                 failures += 1
-                self.is_store_ok = False
-                logger.warning(
-                    "store is away, frames wait", extra={"action": "store.unavailable", "reason": error.message}
-                )
-                await self._clock.sleep(wait_s)
                 self._wake.set()
-            spent = self._clock.monotonic() - began
-            if spent < self._limits.flush_floor_s:
-                await self._clock.sleep(self._limits.flush_floor_s - spent)
 
     async def flush(self) -> None:
         """Write everything that waits and whose lane is free, in one commit; then show and acknowledge it."""
-        await self._lanes.remember()
-        for inbox in list(self._dirty.values()):
-            await spill_large_results(self._store, inbox.frames, self._limits.tool_result_max_bytes)
-        works = await self._take_up()
-        if not works:
-            self._tell_flush_ended()
-            return
-        outcomes: Sequence[Outcome] = ()
-        try:
-            outcomes = await self._store.commit([work.draft.change() for work in works])
-            self._show(works, outcomes)
-        finally:
-            for index, work in enumerate(works):
-                committed = index < len(outcomes) and isinstance(outcomes[index], Committed)
-                self._lanes.leave(work.lane, forget=not committed)
-            self._tell_flush_ended()
-        await self._end_refused(works, outcomes)
+        async with self._flushing:
+            await self._lanes.remember()
+            await self._background.open(self.receive)
+            await self._spill()
+            works = await self._take_up()
+            outcomes: Sequence[Outcome] = ()
+            try:
+                if works:
+                    outcomes = await self._lanes.writes.commit([work.draft.change() for work in works])
+                    self._show(works, outcomes)
+            finally:
+                for index, work in enumerate(works):
+                    committed = index < len(outcomes) and isinstance(outcomes[index], Committed)
+                    self._lanes.leave(work.lane, forget=not committed)
+                self._tell_flush_ended()
+            self._refuse_uncommitted(works, outcomes)
+            await self._end_refused()
+
+    async def _spill(self) -> None:
+        for inbox in list(self._inboxes.values()):
+            try:
+                await spill_large_results(self._store, inbox.frames, self._limits.tool_result_max_bytes)
+            except Unavailable:
+                raise
+            except Exception:  # as in `_draft`
+                logger.exception(
+                    "what a tool said could not be put aside",
+                    extra={"action": "run.refused", "requestId": inbox.request_id},
+                )
+                self._refuse(inbox, len(inbox.frames), inbox.frames[-1].seq)
 
     async def _take_up(self) -> list[_Work]:
         """Hold the free lanes and draft what waits for them."""
         works: list[_Work] = []
         held: set[ConversationId] = set()
-        for inbox in list(self._dirty.values()):
+        for inbox in list(self._inboxes.values()):
             if inbox.conversation_id in held or not inbox.frames:
                 continue
             lane = self._lanes.try_enter(inbox.conversation_id)
@@ -283,7 +303,7 @@ class Intake:
         assert memory is not None, "try_enter gives only lanes in memory"
         taken, last_seq = len(inbox.frames), inbox.frames[-1].seq
         live = memory.runs.get(inbox.request_id)
-        frames = [f for f in inbox.frames if f.seq > live.run.bridge_seq] if live is not None else []
+        frames = [f for f in inbox.frames if f.seq > live.bridge_seq] if live is not None else []
         if live is None or not frames:
             self._drop(inbox, taken, last_seq)
             self._lanes.leave(lane, forget=False)
@@ -324,14 +344,12 @@ class Intake:
                     _log_ended(work)
 
     def _taken(self, inbox: _Inbox, count: int) -> None:
-        """These frames are done with; the inbox goes with the last one of an ended run."""
+        """These frames are done with."""
         del inbox.frames[:count]
-        if not inbox.frames:
-            self._dirty.pop(inbox.request_id, None)
-        else:
+        if inbox.frames:
             self._wake.set()
-        if self._lanes.place(inbox.request_id) is None:
-            self._inboxes.pop(inbox.request_id, None)
+        else:
+            del self._inboxes[inbox.request_id]
 
     def _drop(self, inbox: _Inbox, count: int, last_seq: int) -> None:
         """Frames of a run that has ended, or that are on disk already."""
@@ -339,33 +357,32 @@ class Intake:
         self._link.acknowledge(inbox.bridge_id, {inbox.request_id: last_seq})
 
     def _refuse(self, inbox: _Inbox, count: int, last_seq: int) -> None:
-        """Frames that cannot be stored: gone, so that they do not come back for ever; the run is ended by a job."""
+        """Frames that cannot be stored: gone, so that they do not come back for ever; the flush then ends the run."""
         self._drop(inbox, count, last_seq)
-        self._refused.append((inbox.conversation_id, inbox.request_id))
+        self._refused[inbox.request_id] = inbox.conversation_id
 
-    async def _end_refused(self, works: Sequence[_Work], outcomes: Sequence[Outcome]) -> None:
-        for work, outcome in zip(works, outcomes, strict=False):
+    def _refuse_uncommitted(self, works: Sequence[_Work], outcomes: Sequence[Outcome]) -> None:
+        for work, outcome in zip(works, outcomes, strict=True):
             if not isinstance(outcome, Committed):
                 logger.error(
                     "a run's change was not stored",
                     extra={"action": "run.refused", "requestId": work.inbox.request_id, "outcome": str(outcome)},
                 )
                 self._refuse(work.inbox, work.taken, work.last_seq)
-        while self._refused:
-            conversation_id, request_id = self._refused.pop()
-            place = self._lanes.place(request_id)
-            bridge_id = self._inboxes[request_id].bridge_id if request_id in self._inboxes else None
-            await self.end(
-                conversation_id,
-                request_id,
-                RunStatus.FAILED,
-                Failure("internal", "What the agent said could not be stored; the log says why"),
-            )
-            if bridge_id is not None and place is not None:
-                self._link.send(bridge_id, Abort(request_id=request_id))
+
+    async def _end_refused(self) -> None:
+        for request_id, conversation_id in list(self._refused.items()):
+            place = self._lanes.places.of(request_id)
+            error = Failure("internal", "What the agent said could not be stored; the log says why")
+            await self.end(conversation_id, request_id, RunStatus.FAILED, error)
+            del self._refused[request_id]
+            if place is not None and place.bridge_id is not None:
+                self._link.send(place.bridge_id, Abort(request_id=request_id))
 
     def _lane_released(self, conversation_id: ConversationId) -> None:
-        if self._dirty and any(inbox.conversation_id == conversation_id for inbox in self._dirty.values()):
+        # Whether one of them waits for this very lane is not asked: a flush that finds nothing costs less than to
+        # look through all of them for each lane of each flush.
+        if self._inboxes:
             self._wake.set()
 
     def _tell_flush_ended(self) -> None:
@@ -387,6 +404,14 @@ def response_frame(prompt: Prompt) -> PermissionResponse:
         input=response.input if response else None,
         answers=response.answers if response else None,
     )
+
+
+def _log_failure(error: Exception) -> None:
+    if isinstance(error, Unavailable):
+        extra = {"action": "store.unavailable", "reason": error.message}
+        logger.warning("store is away, frames wait", extra=extra)
+    else:
+        logger.error("a flush failed", extra={"action": "run.flush_failed"}, exc_info=error)
 
 
 def _log_ended(work: _Work) -> None:

@@ -9,19 +9,27 @@ It must not know what the changes mean: that is what `runs`, `intake`, `prompts`
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 from baton.core import lifecycle
 from baton.core.errors import Conflict, NotFound, StoreUnavailable
-from baton.core.events import Event, Queue, RoomEvent, RoomPayload, RunChanged, StateChanged
+from baton.core.events import Event, RoomEvent, RoomPayload, RunChanged, StateChanged
 from baton.core.frames import ServerFrame
 from baton.core.ids import BridgeId, ConversationId, MessageId, PromptId, RequestId, new_object_id
 from baton.core.limits import Limits
-from baton.core.models import Conversation, Message, Prompt, PromptStatus, Run, RunStatus
+from baton.core.models import (
+    Conversation,
+    ConversationStatus,
+    Message,
+    Prompt,
+    PromptStatus,
+    Run,
+    RunStatus,
+)
 from baton.core.ports import (
     BridgeLink,
     Change,
@@ -39,6 +47,9 @@ from baton.core.ports import (
     Store,
 )
 from baton.core.transcript import Transcript
+from baton.services.memory import LiveRun, Memory
+from baton.services.places import Places
+from baton.services.writes import Writes
 
 _IDLE_LANES = 1000
 """Lanes without open runs that stay in memory, because their conversations were used last."""
@@ -52,63 +63,17 @@ class LaneConflict(Conflict):
     """Somebody else's write came first; nothing was stored."""
 
 
-@dataclass(slots=True)
-class LiveRun:
-    """An open run and what its agent has said so far."""
-
-    run: Run
-    transcript: Transcript
-    session_id: str | None = None
-
-
-@dataclass(slots=True)
-class Memory:
-    """What a lane knows of its conversation: always what is on disk, except inside a turn."""
-
-    conversation: Conversation
-    runs: dict[RequestId, LiveRun] = field(default_factory=dict)
-    """The open ones, in queue order."""
-    prompts: dict[PromptId, Prompt] = field(default_factory=dict)
-    """Those of the open runs."""
-
-    def active(self) -> LiveRun | None:
-        """The run that holds the conversation's one place at an agent."""
-        return next((live for live in self.runs.values() if lifecycle.is_active(live.run)), None)
-
-    def queued(self) -> list[LiveRun]:
-        """The runs that wait, in order."""
-        return [live for live in self.runs.values() if live.run.status is RunStatus.QUEUED]
-
-    def pending_prompts(self, request_id: RequestId | None = None) -> list[Prompt]:
-        """Prompts that wait for an answer: of one run, or all."""
-        return [
-            prompt
-            for prompt in self.prompts.values()
-            if prompt.status is PromptStatus.PENDING and request_id in (None, prompt.request_id)
-        ]
-
-    def queue(self) -> Queue:
-        """What stands behind the active run, as it is told."""
-        return Queue(
-            paused=self.conversation.queue_paused,
-            reason=self.conversation.queue_reason,
-            runs=tuple(live.run for live in self.queued()),
-        )
-
-    def sort_queue(self) -> None:
-        """Bring the open runs into the order of their positions."""
-        self.runs = dict(sorted(self.runs.items(), key=lambda item: item[1].run.position))
-
-
 class Lane:
     """One conversation's place in memory. `memory` may be touched only inside `Lanes.turn`."""
 
-    __slots__ = ("conversation_id", "lock", "memory", "users")
+    __slots__ = ("conversation_id", "is_ahead", "lock", "memory", "users")
 
     def __init__(self, conversation_id: ConversationId) -> None:
         self.conversation_id = conversation_id
         self.lock = asyncio.Lock()
         self.memory: Memory | None = None
+        self.is_ahead = False
+        """A draft was begun that is not on disk: memory may know more than it."""
         self.users = 0
 
 
@@ -135,21 +100,18 @@ class Draft:
         self._messages: dict[MessageId, Message] = {}
         self._prompts: dict[PromptId, PromptMove] = {}
         self._trims: list[JournalTrim] = []
-        self._state_before = (memory.conversation.state, len(memory.pending_prompts()))
+        self._state_before = (memory.state, len(memory.pending_prompts()))
 
     # --- numbers -----------------------------------------------------------------------------------------------
 
     def next_seq(self) -> int:
         """The seq of the next change; the documents that change with it carry it."""
-        conversation = self.memory.conversation
-        self.memory.conversation = replace(conversation, seq=conversation.seq + 1)
-        return conversation.seq + 1
+        self.memory.seq += 1
+        return self.memory.seq
 
     def next_ordinal(self) -> int:
         """The place of a new message in the history."""
-        conversation = self.memory.conversation
-        self.memory.conversation = replace(conversation, ordinal=conversation.ordinal + 1)
-        return conversation.ordinal + 1
+        return self.memory.next_ordinal()
 
     def new_message(self) -> tuple[MessageId, int]:
         """Id and ordinal of a message that begins."""
@@ -212,7 +174,7 @@ class Draft:
     def tell(self, payload: RoomPayload, seq: int | None = None) -> None:
         """Tell the room; in the order of the calls. `seq`: the one taken for the documents, else a new one."""
         number = self.next_seq() if seq is None else seq
-        self.events.append(RoomEvent(self.memory.conversation.id, number, number - 1, payload))
+        self.events.append(RoomEvent(self.memory.conversation_id, number, number - 1, payload))
 
     def tell_all(self, event: Event) -> None:
         """Tell everybody who may see the conversation, after the room."""
@@ -239,7 +201,7 @@ class Draft:
         if self._conversation is not None:
             self._refresh_state()
         return Change(
-            conversation_id=memory.conversation.id,
+            conversation_id=memory.conversation_id,
             conversation=memory.conversation if self._conversation is not None else None,
             is_new=self.is_new,
             new_run=self.new_run,
@@ -258,22 +220,16 @@ class Draft:
         if head is not None or self.last_ended is not None:
             state = lifecycle.conversation_state(head, self.last_ended)
         else:
-            state = memory.conversation.state
+            state = memory.state
         memory.conversation = replace(memory.conversation, state=state, updated_at=self.now)
         pending = len(memory.pending_prompts())
-        if self._state_before != (state, pending) or self.new_run is not None:
-            conversation = memory.conversation
+        conversation = memory.conversation
+        # What is in the bin is told as deleted, and then no more: it would come back into people's lists.
+        is_listed = conversation.status is not ConversationStatus.DELETED
+        if is_listed and (self._state_before != (state, pending) or self.new_run is not None):
             self.late_events.append(
                 StateChanged(conversation.id, conversation.project_id, conversation.title, state, pending, self.now)
             )
-
-
-@dataclass(slots=True)
-class Place:
-    """Where an open run is, and up to which frame it is on disk; known even while its lane is being read anew."""
-
-    conversation_id: ConversationId
-    bridge_seq: int
 
 
 class Lanes:
@@ -287,7 +243,8 @@ class Lanes:
         self._limits = limits
         self._lanes: OrderedDict[ConversationId, Lane] = OrderedDict()
         self._forgotten: set[ConversationId] = set()
-        self._places: dict[RequestId, Place] = {}
+        self.places = Places()
+        self.writes = Writes(store)
         self.released: Callable[[ConversationId], None] = lambda conversation_id: None
         """Called when a lane becomes free, for those that do not wait in line (the stream's flush)."""
         self.capacity_freed: Callable[[], None] = lambda: None
@@ -295,7 +252,7 @@ class Lanes:
 
     # --- turns -------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def turn(self, conversation_id: ConversationId) -> AsyncIterator[Memory]:
         """Hold the conversation's lane, alone. Raises NotFound where there is no such conversation."""
         lane = self._enter(conversation_id)
@@ -305,13 +262,13 @@ class Lanes:
                 try:
                     yield memory
                 except BaseException:
-                    # Whatever was drafted is not on disk: memory may be ahead of it. Reading anew is always right.
-                    lane.memory = None
+                    if lane.is_ahead:
+                        self._forget(lane)
                     raise
         finally:
             self._leave(lane)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def new(self, conversation: Conversation) -> AsyncIterator[Memory]:
         """Hold the lane of a conversation that is being made; raises RequestKnown if it is there already."""
         lane = self._enter(conversation.id)
@@ -323,7 +280,7 @@ class Lanes:
                 try:
                     yield lane.memory
                 except BaseException:
-                    lane.memory = None
+                    self._forget(lane)
                     raise
         finally:
             self._leave(lane)
@@ -346,7 +303,7 @@ class Lanes:
     def leave(self, lane: Lane, *, forget: bool) -> None:
         """Give back a lane from `try_enter` and `hold`; `forget` when its change is not on disk."""
         if forget:
-            lane.memory = None
+            self._forget(lane)
         lane.lock.release()
         self._leave(lane)
 
@@ -363,10 +320,14 @@ class Lanes:
         if lane.users == 0:
             if lane.memory is None:
                 self._lanes.pop(lane.conversation_id, None)
-                self._forgotten.add(lane.conversation_id)
             self.released(lane.conversation_id)
         if len(self._lanes) > _IDLE_LANES:
             self._evict()
+
+    def _forget(self, lane: Lane) -> None:
+        """What was drafted is not on disk, and memory is ahead of it. Reading anew is always right."""
+        lane.memory, lane.is_ahead = None, False
+        self._forgotten.add(lane.conversation_id)
 
     def _evict(self) -> None:
         """Forget the lanes used longest ago, as far as nobody needs them."""
@@ -380,6 +341,7 @@ class Lanes:
 
     def draft(self, memory: Memory) -> Draft:
         """Begin a change; the caller holds the lane."""
+        self._lanes[memory.conversation_id].is_ahead = True
         return Draft(memory, self._clock.now())
 
     async def commit(self, draft: Draft) -> None:
@@ -387,21 +349,16 @@ class Lanes:
 
         Raises RequestKnown, LaneConflict, StoreUnavailable; nothing is stored or told then.
         """
-        (outcome,) = await self._store.commit([draft.change()])
+        (outcome,) = await self.writes.commit([draft.change()])
         raise_unless_committed(outcome)
         self.settle(draft)
         self._publisher.publish([*draft.events, *draft.late_events])
         self.send_frames(draft)
 
     def settle(self, draft: Draft) -> None:
-        """Note where the runs of a committed draft stand now."""
-        for run in draft.stored_runs():
-            if lifecycle.is_final(run):
-                self._places.pop(run.request_id, None)
-            else:
-                self._places[run.request_id] = Place(run.conversation_id, run.bridge_seq)
-        if draft.journal is not None and (place := self._places.get(draft.journal.request_id)) is not None:
-            place.bridge_seq = draft.journal.bridge_seq
+        """The draft is on disk: memory is not ahead of it, and its runs stand where the draft left them."""
+        self._lanes[draft.memory.conversation_id].is_ahead = False
+        self.places.note(draft.stored_runs(), draft.journal)
 
     def now(self) -> datetime:
         """The clock's time, for documents that are made before a draft is."""
@@ -425,25 +382,18 @@ class Lanes:
     async def remember(self) -> None:
         """Read anew what failed changes made the lanes forget, so that `open_runs` is whole again."""
         while self._forgotten:
-            conversation_id = self._forgotten.pop()
-            try:
+            # Taken off the list only once it is back: of two that remember at once, neither may go on before.
+            conversation_id = next(iter(self._forgotten))
+            with contextlib.suppress(NotFound):
                 async with self.turn(conversation_id):
                     pass
-            except NotFound:
-                self._forgotten.discard(conversation_id)
-            except BaseException:
-                self._forgotten.add(conversation_id)
-                raise
+            self._forgotten.discard(conversation_id)
 
     def open_runs(self) -> Iterator[LiveRun]:
         """Every open run of the process; lanes with open runs stay in memory."""
         for lane in list(self._lanes.values()):
             if lane.memory is not None:
                 yield from list(lane.memory.runs.values())
-
-    def place(self, request_id: RequestId) -> Place | None:
-        """Where an open run is; None: ended, or unknown."""
-        return self._places.get(request_id)
 
     def conversations_with_open_runs(self) -> list[ConversationId]:
         """Their ids, as of now."""
@@ -472,9 +422,7 @@ class Lanes:
         """An empty transcript for a run of this lane."""
 
         def new_message() -> tuple[MessageId, int]:
-            conversation = memory.conversation
-            memory.conversation = replace(conversation, ordinal=conversation.ordinal + 1)
-            return MessageId(new_object_id()), conversation.ordinal + 1
+            return MessageId(new_object_id()), memory.next_ordinal()
 
         return Transcript(
             conversation_id=run.conversation_id,
@@ -500,10 +448,8 @@ class Lanes:
         for row in state.journal:
             _replay(memory, row, covers)
         ordinals = [message.ordinal for live in memory.runs.values() for message in live.transcript.live()]
-        top = max([memory.conversation.ordinal, *ordinals])
-        memory.conversation = replace(memory.conversation, ordinal=top)
-        for live in memory.runs.values():
-            self._places[live.run.request_id] = Place(live.run.conversation_id, live.run.bridge_seq)
+        memory.ordinal = max([memory.ordinal, *ordinals])
+        self.places.note(live.run for live in memory.runs.values())
         return memory
 
 
@@ -515,9 +461,10 @@ def _replay(memory: Memory, row: JournalRow, covers: dict[MessageId, int]) -> No
         message_id = getattr(event, "message_id", None)
         if message_id is None or covers.get(message_id, 0) < row.bridge_seq:
             live.transcript.replay(event, row.at, seq=row.seq, bridge_seq=row.bridge_seq)
-        if message_id is not None and message_id not in live.run.message_ids:
-            live.run = replace(live.run, message_ids=(*live.run.message_ids, message_id))
-    live.run = replace(live.run, bridge_seq=max(live.run.bridge_seq, row.bridge_seq), last_event_at=row.at)
+        if message_id is not None and message_id not in live.message_ids:
+            live.run = replace(live.run, message_ids=(*live.message_ids, message_id))
+    live.bridge_seq = max(live.bridge_seq, row.bridge_seq)
+    live.last_event_at = row.at
 
 
 def raise_unless_committed(outcome: Outcome) -> None:

@@ -13,7 +13,8 @@ from baton.core.ids import ConversationId, PromptId
 from baton.core.models import Prompt, PromptStatus, RunStatus
 from baton.core.ports import Store
 from baton.services.intake import response_frame
-from baton.services.lanes import Draft, Lanes, Memory
+from baton.services.lanes import Draft, Lanes
+from baton.services.memory import Memory
 
 logger = logging.getLogger(__name__)
 

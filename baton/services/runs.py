@@ -46,8 +46,9 @@ from baton.core.models import (
 from baton.core.ports import BridgeLink, Store
 from baton.services.dispatch import Dispatcher
 from baton.services.endings import end_run
-from baton.services.lanes import Draft, Lanes, LiveRun, Memory, RequestKnown
+from baton.services.lanes import Draft, Lanes, RequestKnown
 from baton.services.making import new_conversation, title_of
+from baton.services.memory import LiveRun, Memory
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ class Runs:
         run = await self.get(who, command.request_id)
         if run.status not in (RunStatus.FAILED, RunStatus.ABORTED):
             raise Conflict(f"Only a failed or aborted run can be retried; this one is {run.status}")
+        if run.origin == "background":
+            raise Conflict("The agent began this run by itself; there is no message to send again")
         request = run.request
         again = SendMessage(
             request_id=command.new_request_id,
@@ -331,10 +334,9 @@ class Runs:
             live = await self._waiting_run(memory, command.request_id)
             others = [other for other in memory.queued() if other is not live]
             index = min(command.position - 1, len(others))
-            below = others[index - 1].run.position if index > 0 else None
-            above = others[index].run.position if index < len(others) else None
             draft = self._lanes.draft(memory)
-            live.run = replace(live.run, position=_between(below, above, live.run.position))
+            if not _slip_in(live, others[:index], others[index:]):
+                _renumber(draft, [*others[:index], live, *others[index:]])
             memory.sort_queue()
             head_changed = replace(live.run, deadline_at=None, deadline_reason=None)
             draft.move_run(live, head_changed, with_queue=True)
@@ -365,14 +367,18 @@ class Runs:
         for conversation_id in self._lanes.conversations_with_open_runs():
             async with self._lanes.turn(conversation_id) as memory:
                 prompts += len(memory.pending_prompts())
-                runs += await end_all(self._lanes, memory)
+                draft = self._lanes.draft(memory)
+                ended = end_open_runs(draft)
+                if ended:
+                    await self._lanes.commit(draft)
+                runs += ended
         logger.info("active runs reset", extra={"action": "chat.reset", "runs": runs, "prompts": prompts})
         return ResetCounts(runs, prompts)
 
     # --- finding -----------------------------------------------------------------------------------------------
 
     async def _conversation_of(self, request_id: RequestId) -> ConversationId:
-        place = self._lanes.place(request_id)
+        place = self._lanes.places.of(request_id)
         if place is not None:
             return place.conversation_id
         run = await self._store.run(request_id)
@@ -397,18 +403,16 @@ class Runs:
         return live
 
 
-async def end_all(lanes: Lanes, memory: Memory) -> int:
-    """End every open run of a held lane as aborted, prompts by clean-up, in one change; how many there were."""
-    draft = lanes.draft(memory)
-    count = len(memory.runs)
-    for live in list(memory.runs.values()):
+def end_open_runs(draft: Draft) -> int:
+    """Draft the end of every open run of the conversation, as aborted, prompts by clean-up; how many there were."""
+    running = list(draft.memory.runs.values())
+    for live in running:
         if live.run.bridge_id is not None and live.run.status is not RunStatus.QUEUED:
             draft.send(live.run.bridge_id, Abort(request_id=live.run.request_id))
         end_run(draft, live, RunStatus.ABORTED, prompt_handler="cleanup")
-    if count:
+    if running:
         _clear_pause(draft)
-        await lanes.commit(draft)
-    return count
+    return len(running)
 
 
 def payload_digest(command: SendMessage) -> str:
@@ -509,12 +513,26 @@ def _position(memory: Memory, *, first: bool) -> float:
     return max(positions) + 1.0
 
 
-def _between(below: float | None, above: float | None, default: float) -> float:
+def _slip_in(live: LiveRun, before: Sequence[LiveRun], after: Sequence[LiveRun]) -> bool:
+    """Give a waiting run a position between its neighbours; False where no number lies between theirs any more."""
+    below = before[-1].run.position if before else None
+    above = after[0].run.position if after else None
     if below is None and above is None:
-        return default
-    if below is None:
-        return (above or 0.0) - 1.0
-    return below + 1.0 if above is None else (below + above) / 2
+        return True
+    if below is None or above is None:
+        position = above - 1.0 if above is not None else (below or 0.0) + 1.0
+    else:
+        position = (below + above) / 2
+        if not below < position < above:
+            return False
+    live.run = replace(live.run, position=position)
+    return True
+
+
+def _renumber(draft: Draft, order: Sequence[LiveRun]) -> None:
+    """Give all that waits whole numbers again: halves of halves come to an end after some fifty moves."""
+    for number, waiting in enumerate(order, 1):
+        draft.move_run(waiting, replace(waiting.run, position=float(number)))
 
 
 def _clear_pause(draft: Draft) -> None:

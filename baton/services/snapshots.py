@@ -16,7 +16,8 @@ from baton.core.limits import Limits
 from baton.core.models import Conversation, ConversationStatus, Prompt, Run
 from baton.core.ports import EncodedJson, Store, StoredChanges, StoredMessage
 from baton.schemas.codec import to_wire_json
-from baton.services.lanes import Lanes, Memory
+from baton.services.lanes import Lanes
+from baton.services.memory import Memory
 
 _MAX_AT_ONCE = 8
 """Snapshots being made at the same moment; the rest wait their turn."""

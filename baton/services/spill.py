@@ -7,13 +7,14 @@ from baton.core.frames import RunFrame, Stream
 from baton.core.ids import AttachmentId, new_object_id
 from baton.core.models import Attachment
 from baton.core.ports import Store
-from baton.core.stream import StreamEvent, ToolDone, ToolInput
+from baton.core.stream import MessageDone, StreamEvent, ToolDone, ToolInput
 from baton.core.text import Json
 
 
 async def spill_large_results(store: Store, frames: list[RunFrame], max_bytes: int) -> None:
     """Replace, in place, tool inputs and results over `max_bytes`; their whole is stored as text attachments.
 
+    What an agent sent of a whole message (`claudeData`) is cut there and not kept: the blocks are the truth.
     Called before the frames are absorbed. If the process dies in between, the attachment is an orphan and the same
     frame makes another one: nothing is lost.
     """
@@ -31,6 +32,8 @@ def attachment_url(attachment_id: AttachmentId) -> str:
 def _is_large(event: StreamEvent, max_bytes: int) -> bool:
     if type(event) is ToolDone:
         return event.attachment is None and _size(event.result) > max_bytes
+    if type(event) is MessageDone:
+        return event.claude_data is not None and _size(event.claude_data) > max_bytes
     return type(event) is ToolInput and _size(event.input) > max_bytes
 
 
@@ -42,6 +45,8 @@ def _size(value: Json) -> int:
 async def _spilled(store: Store, event: StreamEvent, max_bytes: int) -> StreamEvent:
     if not _is_large(event, max_bytes):
         return event
+    if isinstance(event, MessageDone):
+        return replace(event, claude_data={"cut": json.dumps(event.claude_data, ensure_ascii=False)[:max_bytes]})
     assert isinstance(event, (ToolDone, ToolInput)), "only tools spill"
     whole = event.result if isinstance(event, ToolDone) else event.input
     text = whole if isinstance(whole, str) else json.dumps(whole, ensure_ascii=False, indent=1)

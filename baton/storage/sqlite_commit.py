@@ -56,9 +56,11 @@ WHERE id = ? AND status = ?
 _TRIM = "DELETE FROM run_journal WHERE requestId = ? AND bridgeSeq <= ?"
 
 _JOURNAL_HEAD: Final = "INSERT INTO run_journal (conversationId, seq, requestId, bridgeSeq, at, events) VALUES "
-_MANY: Final = (64, 32, 16, 8, 4, 2, 1)
-_INSERT_JOURNAL: Final = {count: _JOURNAL_HEAD + ", ".join(["(?, ?, ?, ?, ?, ?)"] * count) for count in _MANY}
-"""One statement for many rows: each call of the driver gives up the interpreter's lock and has to win it back."""
+_JOURNAL_ROW: Final = "(?, ?, ?, ?, ?, ?)"
+_INSERT_JOURNAL: Final = tuple(_JOURNAL_HEAD + ", ".join([_JOURNAL_ROW] * count) for count in range(65))
+"""By the number of rows. One statement for many: each call of the driver gives up the interpreter's lock and has to
+win it back."""
+_MOST_ROWS: Final = len(_INSERT_JOURNAL) - 1
 
 _UNSTORABLE = (
     sqlite3.IntegrityError,
@@ -93,17 +95,14 @@ def apply_changes(connection: sqlite3.Connection, changes: Sequence[Encoded | Re
 def _apply_journal(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[Outcome]:
     """Many rows in few statements; only where a statement fails, row by row."""
     outcomes: list[Outcome] = []
-    start = 0
-    for count in _MANY:
-        while len(rows) - start >= count:
-            chunk = rows[start : start + count]
-            start += count
-            try:
-                connection.execute(_INSERT_JOURNAL[count], [value for row in chunk for value in row])
-            except _UNSTORABLE:
-                outcomes += [_apply_journal_row(connection, row) for row in chunk]
-            else:
-                outcomes += [_COMMITTED] * count
+    for start in range(0, len(rows), _MOST_ROWS):
+        chunk = rows[start : start + _MOST_ROWS]
+        try:
+            connection.execute(_INSERT_JOURNAL[len(chunk)], [value for row in chunk for value in row])
+        except _UNSTORABLE:
+            outcomes += [_apply_journal_row(connection, row) for row in chunk]
+        else:
+            outcomes += [_COMMITTED] * len(chunk)
     return outcomes
 
 

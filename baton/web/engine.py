@@ -24,12 +24,12 @@ from typing import Any, Final
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import WebSocketError
 from engineio import AsyncServer as LibraryEngine
 from engineio import packet as engine_packet
 from engineio.async_socket import AsyncSocket
 
 from baton.core.ports import Clock
+from baton.lingering import LINGER_S, LingeringSocket
 from baton.web.packets import BadPacket, Frame
 
 logger = logging.getLogger(__name__)
@@ -45,10 +45,6 @@ UPGRADE_TIMEOUT_S: Final = 20.0
 ADMISSION_TIMEOUT_S: Final = 20.0
 """How long a connection may stand without a Socket.IO CONNECT that was let in."""
 
-CLOSE_TIMEOUT_S: Final = 1.0
-"""How long a client's half of a WebSocket's closing handshake is waited for."""
-
-_LINGER_LOOKS: Final = 50
 _SEPARATOR: Final = "\x1e"
 
 
@@ -76,26 +72,6 @@ class FrameQueue(asyncio.Queue[Frame | None]):
         return item
 
 
-class _WebSocket(web.WebSocketResponse):
-    """Stays open after a frame that was refused (too large, not UTF-8), until the client has had time to be told.
-
-    aiohttp closes the transport behind its close frame; with input unread that resets the connection, and a client
-    that is still sending its ten megabytes sees the reset instead of 1009. What still comes is dropped unread.
-    """
-
-    def _close_transport(self) -> None:
-        if not isinstance(self.exception(), WebSocketError):
-            super()._close_transport()
-
-    async def linger(self, transport: asyncio.Transport) -> None:
-        """Return when the client has gone, at most `CLOSE_TIMEOUT_S` after a refused frame."""
-        for _ in range(_LINGER_LOOKS):
-            if transport.is_closing():
-                return
-            await asyncio.sleep(CLOSE_TIMEOUT_S / _LINGER_LOOKS)  # nothing tells that a transport was closed
-        transport.close()
-
-
 class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
     """One Engine.IO connection, on either transport.
 
@@ -120,7 +96,7 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
         self.close_code: int = WSCloseCode.OK
         self.binary_to_skip = 0
         self._transport: asyncio.Transport | None = None
-        self._websocket: _WebSocket | None = None
+        self._websocket: LingeringSocket | None = None
         self._writer: AbstractStreamWriter | None = None
         self._is_flushing = False
         self._is_polling = False
@@ -139,7 +115,7 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
         if (
             transport is None
             or self._is_flushing
-            or not self.queue.empty()
+            or self.queue.size_bytes
             or transport.get_write_buffer_size() > DIRECT_MAX_BYTES
         ):
             for frame in frames:
@@ -249,11 +225,11 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
         if self.upgrading or self.upgraded:
             return self.server.refuse()
         request: web.Request = environ["aiohttp.request"]
-        websocket = _WebSocket(
+        websocket = LingeringSocket(
             # aiohttp refuses what is as large as its maximum, we what is larger.
             max_msg_size=self.server.max_http_buffer_size + 1,
             compress=False,
-            timeout=CLOSE_TIMEOUT_S,
+            timeout=LINGER_S,
         )
         writer = await websocket.prepare(request)
         if self.connected and not await self._probe(websocket):
@@ -272,7 +248,7 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
             self.server.stopped_serving(self)
         return websocket
 
-    async def _probe(self, websocket: _WebSocket) -> bool:
+    async def _probe(self, websocket: LingeringSocket) -> bool:
         """The upgrade from polling; whether the client has made it. Until then everything waits in the queue."""
         self.upgrading = True
         try:
@@ -287,13 +263,13 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
         finally:
             self.upgrading = False
 
-    async def _serve(self, websocket: _WebSocket, writer: AbstractStreamWriter) -> None:
+    async def _serve(self, websocket: LingeringSocket, writer: AbstractStreamWriter) -> None:
         async with asyncio.TaskGroup() as tasks:
             flushing = tasks.create_task(self._flush(websocket, writer), name=f"socket-flush-{self.sid}")
             await self._listen(websocket)
             flushing.cancel()
 
-    async def _listen(self, websocket: _WebSocket) -> None:
+    async def _listen(self, websocket: LingeringSocket) -> None:
         while True:
             message = await websocket.receive()
             if message.type is WSMsgType.ERROR and self._transport is not None:
@@ -308,7 +284,7 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
             except ConnectionError:
                 return None
 
-    async def _flush(self, websocket: _WebSocket, writer: AbstractStreamWriter) -> None:
+    async def _flush(self, websocket: LingeringSocket, writer: AbstractStreamWriter) -> None:
         """Write what waits whenever the transport has room, and close after the None."""
         try:
             while (frame := await self.queue.get()) is not None:

@@ -7,8 +7,10 @@ bounded. Knows no services; names and payloads come from `wire`, bytes go to `en
 
 import logging
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from baton.core.events import BridgesChanged, Event, RoomEvent
@@ -20,10 +22,10 @@ from baton.web.wire import RESYNC, wire_event
 
 logger = logging.getLogger(__name__)
 
+_Put = Callable[[Connection, list[Frame]], None]
+
 RESYNC_AFTER_MS: Final = (250, 2000)
 """A client that fell behind comes back after a random time in here, so that many do not come at once."""
-
-Outbox = dict[Connection, list[Frame]]
 
 
 @dataclass(slots=True, eq=False)
@@ -161,12 +163,15 @@ class Fanout:
 
     def publish(self, events: Sequence[Event]) -> None:
         """See `core.ports.Publisher`."""
-        outbox: Outbox = {}
-        for event in events:
-            if isinstance(event, RoomEvent):
-                self._put_for_room(event, outbox)
-            else:
-                self._put_for_all(event, outbox)
+        groups = [(room, [event_frame(*wire_event(event)) for event in some]) for room, some in self._heard(events)]
+        if len(groups) == 1:
+            # The usual one, a few deltas of one conversation: each socket is looked at and written to in one go,
+            # since with many of them what costs is to fetch them from memory again.
+            self._put(*groups[0], Connection.transmit)
+            return
+        outbox: defaultdict[Connection, list[Frame]] = defaultdict(list)
+        for room, frames in groups:
+            self._put(room, frames, lambda connection, frames: outbox[connection].extend(frames))
         for connection, frames in outbox.items():
             connection.transmit(frames)
 
@@ -176,47 +181,47 @@ class Fanout:
         if connection is not None:
             connection.transmit((event_frame(*wire_event(event)),))
 
-    def _put_for_room(self, event: RoomEvent, outbox: Outbox) -> None:
-        room = self._rooms.get(event.conversation_id)
-        if not room:
-            return
-        frame = event_frame(*wire_event(event))
+    def _heard(self, events: Sequence[Event]) -> Iterator[tuple[ConversationId | None, Iterator[Event]]]:
+        """Neighbours of the same room together, without those that nobody would hear; None: everybody's."""
+        for room, some in groupby(events, _room_of):
+            if self._sockets if room is None else room in self._rooms:
+                yield room, some
+
+    def _put(self, room: ConversationId | None, frames: list[Frame], put: _Put) -> None:
+        if room is None:
+            self._put_for_all(frames, put)
+        else:
+            self._put_for_room(self._rooms.get(room, {}), frames, put)
+
+    def _put_for_room(self, room: dict[str, _Member], frames: list[Frame], put: _Put) -> None:
         late: list[_Member] = []
         for member in room.values():
             connection = member.connection
             if member.held is not None:
-                self._put_aside(member, member.held, frame)
-            elif (
+                self._put_aside(member, member.held, frames)
+            elif connection.queue.size_bytes and connection.excess_bytes() > self._backlog_max_bytes:
                 # Asked in two steps because nearly always the first, cheap one says no.
-                connection.backlog_bytes > self._backlog_max_bytes
-                and connection.excess_bytes() > self._backlog_max_bytes
-            ):
                 late.append(member)
-            elif connection in outbox:
-                outbox[connection].append(frame)
             else:
-                outbox[connection] = [frame]
+                put(connection, frames)
         for member in late:
-            outbox.setdefault(member.connection, []).append(self._expel(member))
+            put(member.connection, [self._expel(member)])
 
-    def _put_for_all(self, event: Event, outbox: Outbox) -> None:
-        if not self._sockets:
-            return
-        frame = event_frame(*wire_event(event))
+    def _put_for_all(self, frames: list[Frame], put: _Put) -> None:
         hopeless_bytes = 2 * self._backlog_max_bytes
         for connection in self._sockets.values():
             if connection.backlog_bytes > hopeless_bytes and connection.excess_bytes() > hopeless_bytes:
                 connection.cut()
             else:
-                outbox.setdefault(connection, []).append(frame)
+                put(connection, frames)
 
-    def _put_aside(self, member: _Member, held: list[Frame], frame: Frame) -> None:
-        member.held_bytes += len(frame.wire)
+    def _put_aside(self, member: _Member, held: list[Frame], frames: Sequence[Frame]) -> None:
+        member.held_bytes += sum(len(frame.wire) for frame in frames)
         if member.held_bytes > self._backlog_max_bytes:
             member.fell_behind = True
             held.clear()
         else:
-            held.append(frame)
+            held += frames
 
     def _expel(self, member: _Member) -> Frame:
         """Take it out of the room; the event that tells it."""
@@ -227,3 +232,8 @@ class Fanout:
         )
         retry_after_ms = self._random.randint(*RESYNC_AFTER_MS)
         return event_frame(RESYNC, {"conversationId": member.conversation_id, "retryAfterMs": retry_after_ms})
+
+
+def _room_of(event: Event) -> ConversationId | None:
+    """Whose watchers hear of it; None: everybody."""
+    return event.conversation_id if isinstance(event, RoomEvent) else None

@@ -10,6 +10,8 @@ from typing import Any, Final, NoReturn
 import orjson
 from socketio import packet as socket_packet
 
+from baton.core.text import whole_number
+
 
 class BadPacket(Exception):
     """The client sent what is no packet of Engine.IO 4 or Socket.IO 5: its connection ends."""
@@ -63,7 +65,7 @@ class Codec:
     @staticmethod
     def loads(text: str) -> Any:
         """The JSON value. Raises ValueError for anything that is none, NaN included."""
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_int=whole_number, parse_constant=_no_constant)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -67,6 +67,8 @@ def _logged_in(request: web.Request, access: Access, token: str) -> web.Response
     """To `/` without the token, so that it stays in no history and no bookmark; with the cookie if it is right."""
     response = web.Response(status=303, headers={hdrs.LOCATION: "/", hdrs.CACHE_CONTROL: "no-store"})
     try:
+        if not token:
+            raise Unauthenticated("The link has lost its token")
         access.log_in(request, response, token)
     except (Unauthenticated, Forbidden):
         response.headers[hdrs.LOCATION] = "/#token-refused"

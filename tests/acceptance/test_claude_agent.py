@@ -1,7 +1,9 @@
 """The real Claude Code program and SDK, against a fake of the Messages API on loopback: what a turn says and asks."""
 
 import asyncio
+import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ pytest.importorskip("claude_agent_sdk", reason="the extra `claude` is not instal
 
 from baton.core.frames import PromptAsked
 from baton.core.ids import AttachmentId
-from baton.core.models import Attachment, PermissionMode, PromptType
+from baton.core.models import Attachment, PermissionMode, PromptType, Usage
 from baton.core.ports import PromptAnswer
 from baton.core.stream import (
     MessageDone,
@@ -20,7 +22,9 @@ from baton.core.stream import (
     ThinkingDelta,
     ToolDone,
     ToolInput,
+    ToolProgress,
     ToolStarted,
+    UsageUpdated,
 )
 from tests.support import claude_fixtures
 from tests.support.claude_fixtures import MakeAgent, children, run
@@ -30,6 +34,12 @@ from tests.support.recording_turn import RecordingTurn, choosing
 # pytest finds fixtures by the names of the module that uses them.
 api, environment = claude_fixtures.api, claude_fixtures.environment
 make_agent, work = claude_fixtures.make_agent, claude_fixtures.work
+
+_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""One pixel."""
+_PDF = b"%PDF-1.1\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
 
 
 # --- text ----------------------------------------------------------------------------------------------------------
@@ -48,6 +58,18 @@ async def test_deltas_of_a_text_join_to_the_final_text(make_agent: MakeAgent) ->
     assert done.claude_data["content"] == [{"type": "text", "text": said}]
     assert (result.outcome, result.usage.input_tokens, result.usage.output_tokens) == ("completed", 10, 5)
     assert result.cost_usd > 0
+
+
+async def test_usage_is_told_while_the_turn_goes_on_and_its_sum_at_the_end(make_agent: MakeAgent) -> None:
+    agent, turn = make_agent(), RecordingTurn(answer=choosing("allow_once"))
+
+    result = await run(agent, turn, "bash touch made.txt")
+
+    assert [event.usage.output_tokens for event in turn.of(UsageUpdated)] == [5, 10]
+    assert result.usage == turn.of(UsageUpdated)[-1].usage == Usage(20, 10, 6, 4)
+    other = await run(agent, RecordingTurn(), "text x", result.session_id)
+    assert other.usage == Usage(10, 5, 3, 2)
+    assert other.cost_usd == pytest.approx(result.cost_usd / 2)
 
 
 async def test_thinking_is_told_apart_from_text(make_agent: MakeAgent) -> None:
@@ -73,20 +95,71 @@ async def test_the_next_message_goes_to_the_same_process(make_agent: MakeAgent, 
     assert second.cost_usd == pytest.approx(first.cost_usd), "each run has its own cost, not the session's sum"
 
 
-async def test_a_picture_and_a_text_file_reach_the_model(make_agent: MakeAgent, api: FakeMessagesApi) -> None:
-    picture = Attachment(id=AttachmentId("a" * 24), filename="p.png", mime_type="image/png", size_bytes=4, url="/a")
+async def test_a_run_without_a_session_begins_one(make_agent: MakeAgent, api: FakeMessagesApi) -> None:
+    agent = make_agent()
+    first = await run(agent, RecordingTurn(), "text one")
+
+    second = await run(agent, RecordingTurn(), "text two")
+
+    assert second.session_id not in (None, first.session_id)
+    assert not api.requests[-1].says("text one")
+    assert len(children()) == 2
+
+
+@pytest.mark.parametrize(("mime_type", "kind"), [("image/png", "image"), ("application/pdf", "document")])
+async def test_pictures_and_documents_reach_the_model_as_they_are(
+    make_agent: MakeAgent, api: FakeMessagesApi, mime_type: str, kind: str
+) -> None:
+    sent = Attachment(id=AttachmentId("a" * 24), filename="it", mime_type=mime_type, size_bytes=4, url="/a")
+    content = {"image": _PNG, "document": _PDF}[kind]
+    turn = RecordingTurn(files={"a" * 24: content})
+
+    await run(make_agent(), turn, "text seen", attachments=(sent,))
+
+    (source,) = [
+        block["source"]
+        for message in api.requests[-1].messages
+        for block in message["content"]
+        if isinstance(block, dict) and block["type"] == kind
+    ]
+    assert (source["media_type"], base64.b64decode(source["data"])) == (mime_type, content)
+    assert turn.text() == "seen"
+
+
+async def test_a_text_file_reaches_the_model_as_a_document(make_agent: MakeAgent, api: FakeMessagesApi) -> None:
     note = Attachment(id=AttachmentId("b" * 24), filename="n.txt", mime_type="text/plain", size_bytes=9, url="/b")
-    png = bytes.fromhex(
-        "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360000002"
-        "000001e221bc330000000049454e44ae426082"
-    )
-    turn = RecordingTurn(files={picture.id: png, note.id: b"the note!"})
+    turn = RecordingTurn(files={"b" * 24: b"the note!"})
 
-    await run(make_agent(), turn, "text seen", attachments=(picture, note))
+    await run(make_agent(), turn, "text seen", attachments=(note,))
 
-    assert api.requests[-1].says('"type": "image"')
     assert api.requests[-1].says("the note!")
     assert turn.text() == "seen"
+
+
+async def test_a_file_that_is_mentioned_is_read_for_the_model(
+    make_agent: MakeAgent, api: FakeMessagesApi, work: Path
+) -> None:
+    (work / "note.txt").write_text("the code word is walrus")
+
+    await run(make_agent(), RecordingTurn(), "text look at @note.txt")
+
+    assert api.requests[-1].says("the code word is walrus")
+
+
+async def test_a_persons_own_slash_command_is_known_and_runs(
+    make_agent: MakeAgent, api: FakeMessagesApi, environment: dict[str, str]
+) -> None:
+    commands = Path(environment["CLAUDE_CONFIG_DIR"]) / "commands"
+    commands.mkdir(parents=True)
+    (commands / "greet.md").write_text("---\ndescription: Greets\nargument-hint: NAME\n---\nSay hello to $ARGUMENTS.")
+    agent = make_agent()
+
+    known: Any = await agent.commands(None)
+    await run(agent, RecordingTurn(), "/greet Bob")
+
+    (greet,) = [command for command in known["commands"] if command["name"] == "greet"]
+    assert (greet["argumentHint"], "Greets" in greet["description"]) == ("NAME", True)
+    assert api.requests[-1].says("Say hello to Bob.")
 
 
 # --- tools and permission ------------------------------------------------------------------------------------------
@@ -163,7 +236,10 @@ async def test_allowing_for_the_conversation_asks_once_and_writes_nothing_into_t
     assert not (work / ".claude").exists()
 
 
-async def test_two_sub_agents_ask_at_once_and_each_gets_its_own_answer(make_agent: MakeAgent, work: Path) -> None:
+async def test_two_sub_agents_ask_at_once_and_each_gets_its_own_answer(
+    make_agent: MakeAgent, environment: dict[str, str], work: Path
+) -> None:
+    environment["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"] = "1"
     both_ask = asyncio.Event()
 
     class PatientTurn(RecordingTurn):
@@ -183,6 +259,7 @@ async def test_two_sub_agents_ask_at_once_and_each_gets_its_own_answer(make_agen
     assert parents == {event.id for event in turn.of(ToolStarted) if event.name == "Agent"}
     started = {event.message_id for event in turn.of(MessageStarted)}
     assert {event.message_id for event in turn.of(MessageDone)} == started, "each message is finished"
+    assert {event.id for event in turn.of(ToolProgress)} == parents, "the calls tell how far they are"
 
 
 async def test_a_tool_named_in_the_run_is_allowed_without_asking(make_agent: MakeAgent, work: Path) -> None:
@@ -264,16 +341,31 @@ async def test_a_plan_changed_by_the_person_is_the_one_that_the_model_gets(
 # --- commands, and scripts of tests -----------------------------------------------------------------------------
 
 
-async def test_commands_and_models_are_known_after_the_first_run(make_agent: MakeAgent) -> None:
+async def test_commands_and_models_are_told_before_the_first_run_and_no_process_stays_for_it(
+    make_agent: MakeAgent, api: FakeMessagesApi
+) -> None:
     agent = make_agent()
-    assert await agent.commands(None) == {"commands": [], "models": []}
 
-    await run(agent, RecordingTurn(), "text x")
+    known: Any = await agent.commands(None)
 
-    known = await agent.commands(None)
-    assert isinstance(known, dict)
-    assert "compact" in [command["name"] for command in known["commands"]]  # type: ignore[union-attr,index,call-overload]
+    assert "compact" in [command["name"] for command in known["commands"]]
+    assert "default" in [model["id"] for model in known["models"]]
     assert "default" in (await agent.offer()).models
+    assert children() == []
+    assert api.requests == []
+
+
+async def test_the_model_that_a_run_names_is_the_one_that_answers_also_in_a_process_that_is_there(
+    make_agent: MakeAgent, api: FakeMessagesApi
+) -> None:
+    agent, turn = make_agent(), RecordingTurn()
+    first = await run(agent, RecordingTurn(), "text x", model="opus")
+    await run(agent, turn, "text y", first.session_id, model="haiku")
+
+    assert "opus" in api.requests[0].body["model"]
+    assert "haiku" in api.requests[1].body["model"]
+    assert [event.model for event in turn.of(MessageDone)] == [api.requests[1].body["model"]]
+    assert len(children()) == 1
 
 
 async def test_a_script_of_the_test_overrides_the_fakes_own_scenarios(

@@ -183,13 +183,14 @@ async def test_a_killed_process_fails_the_run_and_the_session_can_be_resumed(
     assert api.requests[-1].says("the code word is walrus")
 
 
-async def test_an_overloaded_api_is_told_as_a_notice_and_tried_again(make_agent: MakeAgent) -> None:
+@pytest.mark.parametrize("status", [429, 500, 529])
+async def test_an_api_that_fails_once_is_told_as_a_notice_and_tried_again(make_agent: MakeAgent, status: int) -> None:
     turn = RecordingTurn()
 
-    await run(make_agent(), turn, "once 529")
+    await run(make_agent(), turn, f"once {status}")
 
     (notice,) = turn.of(Notice)
-    assert notice.text.startswith("Claude's API answered 529; trying again in")
+    assert notice.text.startswith(f"Claude's API answered {status}; trying again in")
     assert turn.text() == "back"
 
 
@@ -201,10 +202,16 @@ async def test_an_api_error_that_stays_fails_the_run_with_its_status(make_agent:
 
 
 @pytest.mark.parametrize("how", ["broken", "drop"])
-async def test_what_a_broken_stream_had_said_is_taken_back(make_agent: MakeAgent, how: str) -> None:
+async def test_what_a_broken_stream_had_said_is_taken_back(
+    make_agent: MakeAgent, api: FakeMessagesApi, how: str
+) -> None:
     turn = RecordingTurn()
+    api.may_break.clear()
 
-    await run(make_agent(), turn, f"{how} x")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run(make_agent(), turn, f"{how} x"))
+        await turn.until(lambda turn: bool(turn.of(TextDelta)))
+        api.may_break.set()
 
     (discarded,) = turn.of(MessageDiscarded)
     assert [event.text for event in turn.of(TextDone)] == ["back"]
@@ -227,6 +234,28 @@ async def test_without_a_login_the_agent_says_how_to_get_one(
     assert "run `claude` once in a terminal" in offer.reason
     assert failed.value.code == "agent_not_logged_in"
     assert children() == [], "a process that is not logged in is not kept"
+
+
+async def test_a_key_that_the_api_refuses_is_a_missing_login(make_agent: MakeAgent) -> None:
+    with pytest.raises(AgentFailed, match="run `claude` once in a terminal") as failed:
+        await run(make_agent(), RecordingTurn(), "status 401")
+
+    assert failed.value.code == "agent_not_logged_in"
+    assert children() == []
+
+
+async def test_a_program_that_says_something_else_fails_the_run_with_what_it_said(
+    make_agent: MakeAgent, work: Path
+) -> None:
+    program = work / "claude"
+    program.write_text("#!/bin/sh\necho garbage\necho 'a key: sk-ant-hush-hush' >&2\nexit 3\n")
+    program.chmod(0o755)
+
+    with pytest.raises(AgentFailed, match="a key: ") as failed:
+        await run(make_agent(program=str(program)), RecordingTurn(), "text x")
+
+    assert failed.value.code == "agent_failed"
+    assert "hush" not in failed.value.message
 
 
 async def test_a_folder_that_is_not_there_is_named(make_agent: MakeAgent, work: Path) -> None:
@@ -273,7 +302,7 @@ async def test_the_child_gets_the_agents_environment_and_nothing_of_batons(
     assert not [name for name in child if name.startswith("BATON_")]
     expected = environment.keys() - {"BATON_SESSION"}
     of_the_sdk = {"CLAUDE_CODE_ENTRYPOINT", "CLAUDE_AGENT_SDK_VERSION", "CLAUDE_CODE_SDK_READS_SESSION_STATE", "PWD"}
-    ours = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"}
+    ours = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"}
     assert expected <= child.keys()
     assert {name for name in child if child[name]} <= expected | of_the_sdk | ours
     assert child["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] == "1"

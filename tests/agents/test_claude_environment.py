@@ -36,7 +36,6 @@ def test_batons_own_and_an_outer_claude_code_are_left_out() -> None:
         "CLAUDE_CODE_OAUTH_TOKEN": "kept",
         "CLAUDE_CODE_USE_BEDROCK": "1",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
     }
 
 

@@ -342,6 +342,37 @@ def test_what_claude_code_says_instead_of_an_answer_is_no_message() -> None:
     assert translation.error == "authentication_failed"
 
 
+# --- between turns -----------------------------------------------------------------------------------------------
+
+
+def test_the_result_of_a_call_of_an_earlier_turn_comes_with_that_call_in_a_message_of_its_own() -> None:
+    before = Translation("s")
+    before.take(whole(sdk.ToolUseBlock("t1", "Bash", {"command": "ls"}), parent="a1"))
+    after = Translation("s", before.open_calls)
+
+    events = after.take(tool_result("t1", "a.txt"))
+
+    (begun,) = of(events, MessageStarted)
+    assert isinstance(begun, MessageStarted)
+    assert begun.parent_tool_use_id == "a1"
+    assert of(events, ToolStarted, ToolInput, ToolDone) == [
+        ToolStarted(message_id=begun.message_id, block=0, id="t1", name="Bash", kind="execute", title="ls"),
+        ToolInput(message_id=begun.message_id, block=0, id="t1", input={"command": "ls"}),
+        ToolDone(message_id=begun.message_id, id="t1", result="a.txt"),
+    ]
+    assert len(of(events, MessageDone)) == 1
+    assert after.take(tool_result("t1", "again")) != events
+    assert after.open_calls == {}
+
+
+def test_a_call_with_its_result_is_open_no_longer() -> None:
+    translation = Translation("s")
+    translation.take(whole(sdk.ToolUseBlock("t1", "Bash", {"command": "ls"}), sdk.ToolUseBlock("t2", "Read", {})))
+    translation.take(tool_result("t1", "a.txt"))
+
+    assert list(translation.open_calls) == ["t2"]
+
+
 # --- sessions and modes --------------------------------------------------------------------------------------------
 
 

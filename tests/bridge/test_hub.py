@@ -110,6 +110,17 @@ async def test_another_version_is_not_welcomed(setup: Setup) -> None:
     assert setup.intake.told == []
 
 
+async def test_nobody_outside_takes_the_place_of_the_in_process_bridge(setup: Setup) -> None:
+    inside = FakeLink()
+    inside.in_process = True
+    await setup.hub.connect(hello("local"), inside)
+    with pytest.raises(PeerViolation) as refused:
+        await setup.connect("local")
+    assert refused.value.close_code == 4409
+    assert inside.closed is None
+    assert setup.hub.is_connected(BridgeId("local"))
+
+
 @pytest.mark.parametrize(("instance", "code"), [("i", 1001), ("j", 4409)])
 async def test_a_newer_link_replaces_the_older(setup: Setup, instance: str, code: int) -> None:
     older, older_link = await setup.connect()

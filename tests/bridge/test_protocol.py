@@ -3,7 +3,7 @@
 import pytest
 
 from baton.bridge.heartbeat import Beat, Heartbeat
-from baton.bridge.outbox import BufferFull
+from baton.bridge.kept import BufferFull
 from baton.bridge.protocol import BridgeEnd, BridgeState, LinkState, ServerEnd, Verdict
 from baton.core.errors import PeerViolation, TooLarge
 from baton.core.frames import (

@@ -147,17 +147,21 @@ class BridgeMachine(RuleBasedStateMachine):
     def begin(self, seed: int) -> None:
         self.seed = seed
         self.server = Server()
-        self.bridge = BridgeEnd()
         self.link: FaultyLink | None = None
         self.said: dict[RequestId, str] = {}
         self.alive: set[RequestId] = set()
         self.started: set[RequestId] = set()
+        self.bridge = self.next_bridge()
         self.completed: set[RequestId] = set()
         self.ask()
         self.ask()
         self.connect(faults=NO_FAULTS)
         assert self.link is not None
         self.link.deliver_all()
+
+    def next_bridge(self) -> BridgeEnd:
+        """A bridge as a new process makes it."""
+        return BridgeEnd(known=self.started)
 
     # --- the world -----------------------------------------------------------------------------------------------
 
@@ -211,7 +215,7 @@ class BridgeMachine(RuleBasedStateMachine):
     def bridge_crashes(self, really: int) -> None:
         if really == 0:
             self.cut()
-            self.bridge = BridgeEnd(known=self.started)
+            self.bridge = self.next_bridge()
             self.alive.clear()
 
     # --- the agents ----------------------------------------------------------------------------------------------

@@ -585,7 +585,7 @@ async def test_close_ends_started_runs_as_lost_and_says_nothing_of_those_that_wa
     final = bench.outbox.of("r1")[-1]
     assert isinstance(final, Failed)
     assert (final.error.code, final.error.retryable) == ("bridge_lost", True)
-    assert final.error.message == "The server was stopped while the agent worked"
+    assert final.error.message == "The bridge was stopped while the agent worked"
     assert bench.outbox.of("r2") == []
     assert bench.agent.closed == 1
 

@@ -155,9 +155,19 @@ def test_an_answer_to_a_prompt_is_bounded_too() -> None:
     with pytest.raises(TooLarge, match="message_max_bytes"):
         load_event(
             "permission:respond",
-            {"promptId": ID, "selectedOption": "o", "input": "x" * 99},
+            {"promptId": ID, "selectedOption": "o", "input": {"x": "x" * 99}},
             Limits(message_max_bytes=90),
         )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"input": "ls"}, {"input": ["ls"]}, {"answers": "Yes"}, {"answers": {"q": 1}}, {"answers": {"q": ["a", None]}}],
+)
+def test_an_answer_of_another_shape_is_refused_and_not_passed_over(wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        load_event("permission:respond", {"promptId": ID, "selectedOption": "o", **wrong}, LIMITS)
+    assert set(refused.value.fields or {}) == set(wrong)
 
 
 def test_lone_surrogates_become_replacement_characters() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from baton.core.errors import InvalidRequest, NotFound
 from baton.core.models import PermissionMode
+from baton.core.text import clean_json
 from baton.schemas.fields import (
     Amount,
     Flag,
@@ -167,7 +168,17 @@ def test_json_keeps_what_other_parsers_lose() -> None:
     assert parse_json(b'{"n": 99999999999999999999, "s": "\\ud800"}') == {"n": 99999999999999999999, "s": "\ud800"}
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN", b"[1,]", b"[" * 50_000, b"1" * 5000, b"Infinity"])
+def test_a_number_of_any_length_is_json() -> None:
+    assert clean_json(parse_json(b"[-" + b"1" * 5000 + b"]")) == ["-" + "1" * 5000]
+
+
+@pytest.mark.parametrize("digits", [25, 5000])
+def test_a_number_is_no_text_however_long_it_is(digits: int) -> None:
+    with pytest.raises(InvalidRequest):
+        load(Everything(), parse_json(b'{"someName": ' + b"1" * digits + b"}"))
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"NaN", b"[1,]", b"[" * 50_000, b"Infinity"])
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest):
         parse_json(body)

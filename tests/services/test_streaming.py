@@ -154,6 +154,17 @@ async def test_a_tool_result_comes_after_its_message_and_is_stored_in_it(server:
     assert getattr(message.blocks[0], "result", None) == "a.txt b.txt"
 
 
+async def test_what_an_agent_sent_of_a_message_does_not_make_it_larger_than_messages_are(server: Server) -> None:
+    await a_run(server)
+    server.say("r1", TextDelta("m", 0, 0, "Hi"), MessageDone(message_id="m", claude_data={"x": "y" * 8_000_000}))
+    await server.intake.flush()
+    run = await server.runs.get(ANNA, R1)
+    message = await server.store.message(run.message_ids[1])
+    assert message is not None
+    assert message.content == "Hi"
+    assert len(orjson.dumps(message.claude_data)) < Limits().message_max_bytes
+
+
 async def test_a_huge_result_becomes_an_attachment(server: Server) -> None:
     await a_run(server)
     huge = "x" * 1_000_000

@@ -11,12 +11,14 @@ What it answers is chosen by the first word of the last thing the person typed; 
     question          AskUserQuestion with two questions   plan            ExitPlanMode with a plan
     write PATH TEXT   a call of Write                      todo            a to-do list
     agents CMD | CMD  two sub-agents that each run a command with Bash, at once
+    later COMMAND     a call of Bash that is left running in the background
     status CODE       the HTTP error, every time           once CODE       the HTTP error once, then the text "back"
     drop              the connection breaks in mid-stream, once, then "back"
     broken            an `error` event in mid-stream, once, then "back"
     long              stops with max_tokens                refuse          stops with refusal
 
-Anything else is answered with `You said: ...`.
+Anything else is answered with `You said: ...`. When Claude Code tells of work in the background that has ended, that
+is `notified WHAT`, answered with `It is done: WHAT`.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from aiohttp import web
 _ADDED = re.compile(
     r"<system-reminder>.*?</system-reminder>|\[Request interrupted by user[^\]]*\]|\[Image: source: [^\]]*\]", re.DOTALL
 )
+_NOTICE = re.compile(r"<task-notification>.*?<summary>(.*?)</summary>", re.DOTALL)
 _PLAN_PATH = re.compile(r"/[^\s\"`]+/plans/[\w-]+\.md")
 _PIECE_CHARS: Final = 7
 PLAN: Final = "# Plan\n\n1. Do it."
@@ -113,6 +116,16 @@ class Asked:
         return results
 
     @property
+    def notices(self) -> list[str]:
+        """What ended in the background since the model last spoke."""
+        told = ""
+        for message in reversed(self.messages):
+            if message["role"] == "assistant":
+                break
+            told = _flat(message["content"]) + told
+        return _NOTICE.findall(told)
+
+    @property
     def tools(self) -> frozenset[str]:
         """Names of the tools on offer; none for Claude Code's own side questions."""
         return frozenset(tool.get("name", "") for tool in self.body.get("tools", []))
@@ -130,7 +143,7 @@ def _typed_text(content: str | list[dict[str, Any]]) -> str:
 
 def _flat(content: object) -> str:
     if isinstance(content, list):
-        return "\n".join(_flat(item.get("text", item.get("type"))) for item in content)
+        return "\n".join(_flat(item.get("text", item.get("content", item.get("type")))) for item in content)
     return str(content)
 
 
@@ -147,6 +160,11 @@ def _think(asked: Asked, rest: str) -> Reply:
 
 def _bash(asked: Asked, rest: str) -> Reply:
     return Reply(parts=(Text("I run it."), ToolCall("Bash", {"command": rest, "description": "Run a command"})))
+
+
+def _later(asked: Asked, rest: str) -> Reply:
+    call = ToolCall("Bash", {"command": rest, "description": "Run it", "run_in_background": True})
+    return Reply(parts=(call,))
 
 
 def _write(asked: Asked, rest: str) -> Reply:
@@ -211,6 +229,8 @@ _SCENARIOS: Final[dict[str, Scenario]] = {
     "text": _text,
     "think": _think,
     "bash": _bash,
+    "later": _later,
+    "notified": lambda asked, rest: Reply(parts=(Text(f"It is done: {rest}"),)),
     "write": _write,
     "slow": _slow,
     "question": _question,
@@ -235,10 +255,15 @@ class FakeMessagesApi:
     port: int = 0
     requests: list[Asked] = field(default_factory=list)
     """Every request for a message with tools, in order: those of the conversation and its sub-agents."""
+    may_break: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set. A test that clears it says itself when the connection of `drop` breaks: once what came before was seen."""
     _scripted: dict[str, list[Reply]] = field(default_factory=dict)
     _done_once: set[str] = field(default_factory=set)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     _runner: web.AppRunner | None = None
+
+    def __post_init__(self) -> None:
+        self.may_break.set()
 
     @property
     def url(self) -> str:
@@ -246,7 +271,8 @@ class FakeMessagesApi:
         return f"http://127.0.0.1:{self.port}"
 
     def script(self, typed: str, *replies: Reply) -> None:
-        """Answer requests whose last typed text contains `typed` with these, in turn, the last one for ever."""
+        """Answer requests whose last typed text (or `notified ...`) contains `typed` with these, in turn, the last one
+        for ever."""
         self._scripted[typed] = list(replies)
 
     async def __aenter__(self) -> "FakeMessagesApi":
@@ -267,16 +293,17 @@ class FakeMessagesApi:
 
     def reply_to(self, asked: Asked) -> Reply:
         """The answer to one request; see the module for the words."""
-        for typed, replies in self._scripted.items():
-            if typed in asked.typed:
+        said = "notified " + " / ".join(asked.notices) if asked.notices else asked.typed
+        for words, replies in self._scripted.items():
+            if words in said:
                 return replies.pop(0) if len(replies) > 1 else replies[0]
         if asked.tool_results:
             return Reply(parts=(Text("The tool said: " + " / ".join(asked.tool_results)),))
-        word, _, rest = asked.typed.partition(" ")
+        word, _, rest = said.partition(" ")
         if word in _ONCE:
-            return self._once(asked.typed, _ONCE[word](rest))
+            return self._once(said, _ONCE[word](rest))
         scenario = _SCENARIOS.get(word)
-        return scenario(asked, rest) if scenario else Reply(parts=(Text(f"You said: {asked.typed}"),))
+        return scenario(asked, rest) if scenario else Reply(parts=(Text(f"You said: {said}"),))
 
     def _once(self, typed: str, reply: Reply) -> Reply:
         if typed in self._done_once:
@@ -340,6 +367,7 @@ class FakeMessagesApi:
         elif request.transport is not None:
             # Data and the end of the connection that arrive together are seen as the end alone.
             await asyncio.sleep(0.05)
+            await self.may_break.wait()
             request.transport.close()
 
     async def _count_tokens(self, request: web.Request) -> web.Response:

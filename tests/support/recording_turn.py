@@ -1,13 +1,13 @@
 """A `core.ports.Turn` for tests of agents: keeps what is said, answers what is asked."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from baton.core.frames import PromptAsked
+from baton.core.frames import PromptAsked, RunResult
 from baton.core.models import Attachment
-from baton.core.ports import PromptAnswer
+from baton.core.ports import PromptAnswer, Turn
 from baton.core.stream import StreamEvent, TextDelta, TextDone, ThinkingDelta, ThinkingDone, ToolDone
 
 Event = TypeVar("Event")
@@ -29,6 +29,8 @@ class RecordingTurn:
     events: list[StreamEvent] = field(default_factory=list)
     asked: list[PromptAsked] = field(default_factory=list)
     taken_back: list[str] = field(default_factory=list)
+    background: "list[tuple[RecordingTurn, asyncio.Task[RunResult]]]" = field(default_factory=list)
+    """The runs that the agent began by itself. Each answers as this one does, and belongs to the test."""
     _said: asyncio.Event = field(default_factory=asyncio.Event)
 
     def emit(self, *events: StreamEvent) -> None:
@@ -49,6 +51,14 @@ class RecordingTurn:
 
     async def read_attachment(self, attachment: Attachment) -> bytes:
         return self.files[attachment.id]
+
+    def begin_background(self, play: Callable[[Turn], Awaitable[RunResult]]) -> None:
+        async def run() -> RunResult:
+            return await play(turn)
+
+        turn = RecordingTurn(answer=self.answer)
+        self.background.append((turn, asyncio.create_task(run())))
+        self._said.set()
 
     async def until(self, is_so: "Callable[[RecordingTurn], bool]") -> None:
         """Return when `is_so` of this turn; looked at after everything that is said or asked."""

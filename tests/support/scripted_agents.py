@@ -66,6 +66,8 @@ class RecordingOutbox:
     def __init__(self) -> None:
         self.frames: list[RunFrame] = []
         self.replies: list[RpcResult | BridgeStatus] = []
+        self.background: list[RequestId] = []
+        """Runs that agents began by themselves."""
         self.refusal: Exception | None = None
         """What the next stream frame is refused with."""
         self._changed = asyncio.Event()
@@ -77,6 +79,9 @@ class RecordingOutbox:
         self.frames.append(replace(frame, seq=seq))
         self._changed.set()
         return True
+
+    def begin_background(self, request_id: RequestId) -> None:
+        self.background.append(request_id)
 
     def reply(self, frame: RpcResult | BridgeStatus) -> None:
         self.replies.append(frame)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from baton.setting_kinds import Setting
-from baton.settings import limits_table, settings_table
+from baton.settings import bridge_table, limits_table, settings_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 BEGIN = "<!-- made from baton/settings.py by `make docs`; do not edit below -->"
@@ -19,6 +19,10 @@ def render() -> str:
             "## Settings",
             "",
             *_table(settings_table()),
+            "",
+            "## Settings of `baton bridge`",
+            "",
+            *_table(bridge_table()),
             "",
             "## Limits",
             "",

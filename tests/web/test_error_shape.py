@@ -138,7 +138,7 @@ def body_of(route: Route) -> dict[str, Any]:
         "projects": {"name": "x"},
         "respond": {"selectedOption": "deny"},
         "login": {"token": "user-token"},
-        "import": {},
+        "import": {"sessionId": "s"} if route.path.endswith("sessions/import") else {},
     }
     body = bodies.get(route.path.rpartition("/")[2])
     if route.path.endswith("{conversationId}/respond"):

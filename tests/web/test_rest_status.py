@@ -153,6 +153,12 @@ async def test_a_link_with_a_wrong_token_logs_nobody_in(rest: Stage) -> None:
         assert "Set-Cookie" not in answered.headers
 
 
+async def test_a_link_that_lost_its_token_logs_nobody_out(rest: Stage) -> None:
+    await rest.ask("GET", "/?token=user-token", token=None)
+    await rest.ask("GET", "/?token=", token=None)
+    assert (await rest.get("/api/me", token=None))["userId"] == "anna"
+
+
 # --- OpenAPI ---------------------------------------------------------------------------------------------------------
 
 

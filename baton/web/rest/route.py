@@ -153,7 +153,7 @@ class Entrance:
         self._desk = desk
         self._path = PathSchema(only=[name for name in PathSchema().fields if camel(name) in route.parameters])
         self._query = route.query() if route.query else Payload()
-        self._body = route.body() if route.body else None
+        self._body = _judge_of_body(route)
         self._filled = route.filled_fields
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
@@ -188,6 +188,16 @@ class Entrance:
             if raw.setdefault(name, request.match_info[name]) != request.match_info[name]:
                 raise InvalidRequest(f"Invalid: {name}", fields={name: ["Differs from the path."]})
         return raw
+
+
+def _judge_of_body(route: Route) -> Payload | None:
+    """None: nobody looks at it (GET), or the handler reads it itself.
+
+    A route without a body takes none but an empty one: what more it says would not be done.
+    """
+    if route.body is not None:
+        return route.body()
+    return None if route.method == "GET" or route.body_description is not None else Payload()
 
 
 def _single(request: web.Request) -> dict[str, str]:

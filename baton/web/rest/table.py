@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from baton.web.rest import attachments, conversations, login, messages, projects, runs, status
+from baton.web.rest import attachments, bridges, conversations, login, messages, projects, runs, status
 from baton.web.rest.route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -13,4 +13,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *messages.ROUTES,
     *runs.ROUTES,
     *attachments.ROUTES,
+    *bridges.ROUTES,
 )

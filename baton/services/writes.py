@@ -1,0 +1,40 @@
+"""The one way to the store's `commit`, for single changes and for the flush: waited for to its end, and watched."""
+
+import asyncio
+from collections.abc import Sequence
+
+from baton.core.errors import Unavailable
+from baton.core.ports import Change, Outcome, Store
+
+
+class Writes:
+    """See the module."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.is_ok = True
+        """Whether the last write worked, as far as the store is concerned; for /health."""
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        """core.ports.Store.commit. A caller that is cancelled is held until the write has ended.
+
+        It may still happen, and the caller holds lanes: who read them anew before it would know less than the disk,
+        and give out the same seq again. Cancelled a second time, it goes at once (a shutdown that takes too long).
+        """
+        writing = asyncio.ensure_future(self._store.commit(changes))
+        try:
+            outcomes = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait({writing})
+            raise
+        except Unavailable:
+            self.is_ok = False
+            raise
+        self.is_ok = True
+        return outcomes
+
+    async def look_again(self) -> None:
+        """Where the last write failed, see whether the store is back. Raises StoreUnavailable while it is not."""
+        if not self.is_ok:
+            await self._store.probe()
+            self.is_ok = True

@@ -1,0 +1,93 @@
+"""A wire between two processes that a test cuts, holds and lets go."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class TcpProxy:
+    """Carries connections to `target_port` of this machine. `is_up` False: new ones are closed at once."""
+
+    def __init__(self) -> None:
+        self.target_port = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._to_server, self._to_bridge = asyncio.Event(), asyncio.Event()
+        self.let_go()
+        self.is_up = True
+        self.port = 0
+        self.connections = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """End every connection, without a word: what is under way is lost."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def take_down(self) -> None:
+        """No way through until `bring_up`."""
+        self.is_up = False
+        self.cut()
+
+    def bring_up(self) -> None:
+        """The way is open again."""
+        self.is_up = True
+
+    def hold(self) -> None:
+        """Carry nothing, and end nothing: what a router does that has forgotten a connection."""
+        self._to_server.clear()
+        self._to_bridge.clear()
+
+    def hold_upstream(self) -> None:
+        """Carry nothing to the server; what it says still comes through."""
+        self._to_server.clear()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.is_up:
+            writer.transport.abort()
+            return
+        self.connections += 1
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self.target_port)
+        except OSError:
+            writer.transport.abort()
+            return
+        pair = {writer, back}
+        self._writers |= pair
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._carry(reader, back, self._to_server))
+                tasks.create_task(self._carry(there, writer, self._to_bridge))
+        finally:
+            self._writers -= pair
+            for end in pair:
+                end.transport.abort()
+
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, flows: asyncio.Event) -> None:
+        with suppress(OSError):
+            while piece := await source.read(1 << 16):
+                await flows.wait()
+                target.write(piece)
+                await target.drain()
+        target.close()
+
+    def let_go(self) -> None:
+        """Carry again."""
+        self._to_server.set()
+        self._to_bridge.set()
+
+
+@asynccontextmanager
+async def tcp_proxy() -> AsyncIterator[TcpProxy]:
+    """A proxy on a port of its own; it is told later where to."""
+    proxy = TcpProxy()
+    listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = listening.sockets[0].getsockname()[1]
+    async with listening:
+        try:
+            yield proxy
+        finally:
+            proxy.let_go()
+            proxy.cut()
