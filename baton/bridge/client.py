@@ -147,8 +147,8 @@ class Client:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return of_refusal(error)
         ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._end.connected(self._hello(), self._clock.monotonic())
         try:
+            self._end.connected(self._hello(), self._clock.monotonic())
             async with asyncio.TaskGroup() as tasks:
                 running = (
                     tasks.create_task(self._read(socket, ended), name="bridge link: read"),
