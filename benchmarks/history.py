@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import statistics
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from baton.core.models import Conversation, Message, MessageStatus, Role, TextBl
 from baton.core.ports import Change
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
-from benchmarks.processes import baton_server
+from benchmarks.processes import baton_server, summary
 
 CONVERSATIONS = 10
 REQUESTS = 2000
@@ -91,8 +90,8 @@ async def _ask(url: str, token: str, ids: list[ConversationId], depth: int) -> N
             if number >= _WARM_UP:
                 pages_ms.append(page_ms)
                 idle_ms.append(nothing_ms)
-    print(f"  a page of 100 through REST, {REQUESTS} at random depths: {_summary(pages_ms)}")
-    print(f"  in turn with it /health/live, which reads nothing: {_summary(idle_ms)}")
+    print(f"  a page of 100 through REST, {REQUESTS} at random depths: {summary(pages_ms)}")
+    print(f"  in turn with it /health/live, which reads nothing: {summary(idle_ms)}")
 
 
 async def _get_ms(session: aiohttp.ClientSession, address: str) -> float:
@@ -101,10 +100,6 @@ async def _get_ms(session: aiohttp.ClientSession, address: str) -> float:
         await response.read()
         assert response.status == 200, await response.text()
     return (time.perf_counter() - began) * 1000
-
-
-def _summary(times_ms: list[float]) -> str:
-    return f"median {statistics.median(times_ms):.2f} ms, p99 {sorted(times_ms)[int(len(times_ms) * 0.99)]:.2f} ms"
 
 
 if __name__ == "__main__":

@@ -117,14 +117,31 @@ async def paced(rooms: list[str], rate: float, send: Any) -> None:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
+def envelope(room: str) -> dict[str, Any]:
+    """One delta as Baton's watchers get it, so that every system carries as many bytes to its watchers."""
+    event = {"type": "text.delta", "messageId": "0" * 24, "block": 0, "offset": 1000, "text": word()}
+    return {
+        "conversationId": "0" * 24,
+        "seq": 1000,
+        "prevSeq": 999,
+        "requestId": f"load-{room:0>24}",
+        "messageId": "0" * 24,
+        "events": [event],
+    }
+
+
+def word() -> str:
+    """The text of one delta."""
+    return f"@{time.monotonic_ns()}@ word "
+
+
 async def produce(options: dict[str, Any]) -> None:
     """Deltas for a relay that stores nothing."""
     async with aiohttp.ClientSession() as session:
         async with session.ws_connect(f"{options['url']}/produce", compress=0) as socket:
 
             async def send(room: str) -> None:
-                data = f"@{time.monotonic_ns()}@ word "
-                await socket.send_str(json.dumps({"room": room, "data": data}))
+                await socket.send_str(json.dumps({"room": room, "data": envelope(room)}))
 
             say(ready=True)
             await paced(options["rooms"], options["rate"], send)
@@ -162,7 +179,7 @@ class LoadBridge:
         self._said[run] = said + 1
         message_id = f"m{said // self._message_deltas}"
         offset = self._offsets.get(run, 0) if said % self._message_deltas else 0
-        text = f"@{time.monotonic_ns()}@ word "
+        text = word()
         self._offsets[run] = offset + len(text)
         event = {"type": "text.delta", "messageId": message_id, "block": 0, "offset": offset, "text": text}
         await self._send(run, {"type": "claude:stream", "events": [event]})

@@ -5,7 +5,10 @@ import json
 import os
 import signal
 import socket
+import statistics
 import sys
+import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
@@ -44,6 +47,26 @@ def resident_mib(pid: int) -> float:
 def _status_mib(pid: int, field: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split(f"{field}:")[1].split()[0]) / 1024
+
+
+def disk_sync_ms(times: int = 50) -> list[float]:
+    """What the disk below the temporary folder takes to keep 16 KiB, about what one commit of a stream writes."""
+    taken_ms = []
+    with tempfile.TemporaryFile(prefix="baton-bench-") as file:
+        for _ in range(times):
+            file.seek(0)
+            file.write(os.urandom(16 << 10))
+            file.flush()
+            began = time.perf_counter()
+            os.fdatasync(file.fileno())
+            taken_ms.append((time.perf_counter() - began) * 1000)
+            time.sleep(0.002)
+    return taken_ms
+
+
+def summary(times_ms: list[float]) -> str:
+    """Median and 99th percentile, in words."""
+    return f"median {statistics.median(times_ms):.2f} ms, p99 {sorted(times_ms)[int(len(times_ms) * 0.99)]:.2f} ms"
 
 
 async def until_healthy(url: str, timeout_s: float = 30, every_s: float = 0.02) -> None:

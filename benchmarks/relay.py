@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import history, startup
-from benchmarks.processes import Child, baton_server, cpu_s, free_port, peak_mib, until_healthy
+from benchmarks.processes import Child, baton_server, cpu_s, disk_sync_ms, free_port, peak_mib, summary, until_healthy
 
 RELAYS = Path(__file__).parent / "relays"
 SYSTEMS = ("bare", "baton", "stock", "node")
@@ -157,7 +157,9 @@ async def compare(case: Case, systems: tuple[str, ...], rounds: int, warm_up_s: 
     """All systems in turn, round by round, so that a drift of the machine meets them all; then the table."""
     print(f"\n{case}: medians of {rounds} rounds of {seconds:g} s")
     found: dict[str, list[Round]] = {system: [] for system in systems}
+    syncs_ms: list[float] = []
     for _ in range(rounds):
+        syncs_ms += await asyncio.to_thread(disk_sync_ms)
         for system in systems:
             found[system].append(await measure(system, case, warm_up_s=warm_up_s, seconds=seconds))
     print(f"{'':42}{'median ms':>10}{'p99 ms':>9}{'CPU us/delta':>14}{'peak MiB':>10}{'delivered':>11}")
@@ -171,6 +173,7 @@ async def compare(case: Case, systems: tuple[str, ...], rounds: int, warm_up_s: 
             f"{statistics.median(row.peak_mib for row in rows):10.0f}"
             f"{statistics.median(row.share for row in rows):11.1%}"
         )
+    print(f"  the disk's own sync, before each round: {summary(syncs_ms)}")
     for other in systems:
         if other != "baton" and "baton" in systems:
             ratios = [a.cpu_us / b.cpu_us for a, b in zip(found["baton"], found[other], strict=True)]

@@ -1,6 +1,6 @@
 """The least a Python relay can do: aiohttp WebSockets, no rooms protocol, nothing stored.
 
-A producer connects to `/produce` and sends `{"room": ..., "data": "<text>"}`; watchers connect to `/watch/<room>`.
+A producer connects to `/produce` and sends `{"room": ..., "data": <any JSON>}`; watchers connect to `/watch/<room>`.
 """
 
 import asyncio
@@ -19,8 +19,9 @@ async def produce(request: web.Request) -> web.WebSocketResponse:
     async for message in socket:
         if message.type is WSMsgType.TEXT:
             frame = json.loads(message.data)
+            text = json.dumps(frame["data"])
             for watcher in rooms[frame["room"]]:
-                await watcher.send_str(frame["data"])
+                await watcher.send_str(text)
     return socket
 
 
