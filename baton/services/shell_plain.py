@@ -185,8 +185,8 @@ class _Reader:
             escaped = self._text[begin + 1]
             return "" if escaped == "\n" else escaped
         if quote == '"' and (long := _LONG_ARGUMENT.match(self._text, begin)) is not None:
-            if long[1] in long[2].split("\n"):
-                raise _NotPlainError  # the document ends there, and what follows is run
+            if any(line.startswith(long[1]) for line in long[2].split("\n")):
+                raise _NotPlainError  # the document may end there, also before a `)`, and what follows is run
             self._at = long.end()
             return long[2].rstrip("\n")
         pattern = r"'([^']*)'" if quote == "'" else r'"((?:[^"\\$`]|\\.)*)"'
