@@ -21,6 +21,7 @@ from baton.core.ids import (
     RequestId,
     UserId,
 )
+from baton.core.permissions import Decision
 from baton.core.text import Json
 
 
@@ -221,6 +222,8 @@ class Conversation:
     state: ConversationState = ConversationState.IDLE
     usage: Usage = field(default_factory=Usage)
     cost_usd: float = 0.0
+    bypass_until: datetime | None = None
+    """When `bypassPermissions` ends; None in every other mode."""
     created_at: datetime
     updated_at: datetime
     # kept, not shown
@@ -231,6 +234,8 @@ class Conversation:
     deleted_at: datetime | None = None
     fork_session: bool = False
     """The next run starts a fork of `claude_session_id` instead of going on in it."""
+    mode_before: PermissionMode | None = None
+    """The mode that comes back when `bypass_until` has come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,6 +391,8 @@ class Prompt:
     tool_name: str | None = None
     tool_use_id: str | None = None
     risk_level: str = "HIGH"
+    decision: Decision | None = None
+    """What the rules said when the agent asked; None for plans and questions, and before the rules were asked."""
     input: Json = None
     options: tuple[PromptOption, ...] = ()
     questions: tuple[Question, ...] = ()
@@ -403,13 +410,17 @@ class Prompt:
     # kept, not shown
     bridge_prompt_id: str
     """The bridge's own name for it, used on the bridge wire."""
+    stage_at: datetime | None = None
+    """When it tells louder next."""
+    seen_until: datetime | None = None
+    """Until when somebody's look at it holds its deadline up."""
 
 
 INTERNAL_FIELDS: dict[type, frozenset[str]] = {
     Attachment: frozenset({"user_id", "created_at"}),
-    Conversation: frozenset({"ordinal", "queue_paused", "queue_reason", "deleted_at", "fork_session"}),
+    Conversation: frozenset({"ordinal", "queue_paused", "queue_reason", "deleted_at", "fork_session", "mode_before"}),
     Message: frozenset({"covers_bridge_seq"}),
     Run: frozenset({"user_id", "digest", "answer", "request", "position", "bridge_seq", "user_message"}),
-    Prompt: frozenset({"bridge_prompt_id"}),
+    Prompt: frozenset({"bridge_prompt_id", "stage_at", "seen_until"}),
 }
 """Stored, but no part of the wire object."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from baton.core import events, frames, models, ports
+from baton.core import events, frames, models, permissions, ports
 from baton.core.ids import is_object_id
 from baton.schemas.fields import Amount, Flag, Items, JsonValue, Moment, Payload, Text, WholeNumber
 
@@ -182,6 +182,7 @@ class ConversationSchema(Resource):
     state = fields.Enum(models.ConversationState, by_value=True)
     usage = fields.Nested(UsageSchema)
     cost_usd = Amount()
+    bypass_until = Moment(allow_none=True)
     created_at = Moment()
     updated_at = Moment()
 
@@ -253,6 +254,17 @@ class PromptResponseSchema(Resource):
     answers = JsonValue(allow_none=True)
 
 
+class DecisionSchema(Resource):
+    """What the rules say about one tool call, and why."""
+
+    command = permissions.Decision
+    outcome = fields.Enum(permissions.Outcome, by_value=True)
+    rule = fields.Enum(permissions.Rule, by_value=True)
+    reason = Words()
+    risk = fields.Enum(permissions.Risk, by_value=True)
+    grant_id = OwnId(allow_none=True)
+
+
 class PromptSchema(Resource):
     """A question of the agent to a person."""
 
@@ -268,6 +280,7 @@ class PromptSchema(Resource):
     tool_name = Words(allow_none=True)
     tool_use_id = Words(allow_none=True)
     risk_level = Words()
+    decision = fields.Nested(DecisionSchema, allow_none=True)
     input = JsonValue(allow_none=True)
     options = Items(fields.Nested(PromptOptionSchema), most=None)
     questions = Items(fields.Nested(QuestionSchema), most=None)
@@ -282,6 +295,48 @@ class PromptSchema(Resource):
     delivered_at = Moment(allow_none=True)
     created_at = Moment()
     responded_at = Moment(allow_none=True)
+
+
+class GrantSchema(Resource):
+    """A standing answer: calls of this tool (with this input, where a pattern is set) need no asking."""
+
+    command = permissions.Grant
+    id = OwnId()
+    scope = fields.Enum(permissions.GrantScope, by_value=True)
+    conversation_id = OwnId(allow_none=True)
+    project_id = OwnId(allow_none=True)
+    tool_name = Words()
+    pattern = Words(allow_none=True)
+    effect = fields.Enum(permissions.GrantEffect, by_value=True)
+    status = fields.Enum(permissions.GrantStatus, by_value=True)
+    expires_at = Moment(allow_none=True)
+    created_by = Words(allow_none=True)
+    created_at = Moment()
+    revoked_at = Moment(allow_none=True)
+
+
+class AuditEntrySchema(Resource):
+    """One decision that was taken, by a rule or by a person."""
+
+    command = permissions.AuditEntry
+    id = OwnId()
+    created_at = Moment()
+    conversation_id = OwnId()
+    project_id = OwnId(allow_none=True)
+    request_id = Words()
+    prompt_id = OwnId()
+    type = Words()
+    tool_name = Words(allow_none=True)
+    risk_level = Words()
+    outcome = Words()
+    handler = Words()
+    rule = Words(allow_none=True)
+    reason = Words()
+    grant_id = OwnId(allow_none=True)
+    user_id = Words(allow_none=True)
+    selected_option = Words(allow_none=True)
+    input_digest = Words()
+    latency_ms = WholeNumber()
 
 
 class ProjectSchema(Resource):
@@ -369,6 +424,9 @@ MIRRORED: Mapping[type, type[Resource]] = {
     models.Question: QuestionSchema,
     models.PromptResponse: PromptResponseSchema,
     models.Prompt: PromptSchema,
+    permissions.Decision: DecisionSchema,
+    permissions.Grant: GrantSchema,
+    permissions.AuditEntry: AuditEntrySchema,
     models.Project: ProjectSchema,
     events.Queue: QueueSchema,
     events.BridgePresence: BridgeSchema,

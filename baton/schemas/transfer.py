@@ -67,8 +67,16 @@ class ExportedRunSchema(RunSchema):
         return Run(**loaded, user_id=_NOBODY, request=RunRequest(content=""))
 
 
+class ExportedConversationSchema(ConversationSchema):
+    """A conversation, as also versions before this one exported it."""
+
+    omitted = frozenset({"bypass_until"})
+
+
 class ExportedPromptSchema(PromptSchema):
-    """A prompt, with nothing in the fields that are not shown."""
+    """A prompt, with nothing in the fields that are not shown, as also versions before this one exported it."""
+
+    omitted = frozenset({"decision"})
 
     @post_load
     def make_command(self, loaded: dict[str, Any], **_: object) -> Prompt:
@@ -95,7 +103,7 @@ class DocumentSchema(Resource):
 
     format = fields.String(validate=validate.Equal(FORMAT))
     version = WholeNumber(least=VERSION, most=VERSION)
-    conversation = fields.Nested(ConversationSchema)
+    conversation = fields.Nested(ExportedConversationSchema)
     messages = Items(fields.Nested(MessageSchema), most=None)
     runs = Items(fields.Nested(ExportedRunSchema), most=None)
     prompts = Items(fields.Nested(ExportedPromptSchema), most=None)

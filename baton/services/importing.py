@@ -123,6 +123,7 @@ class _Planner:
             user_id=self._who.user_id,
             status=ConversationStatus.ACTIVE if old.status is ConversationStatus.DELETED else old.status,
             permission_mode=_imported_mode(old.permission_mode),
+            bypass_until=None,
             bridge_id=None,
             claude_session_id=None,
             state=ConversationState.FAILED if is_failed else ConversationState.IDLE,
@@ -174,6 +175,8 @@ class _Planner:
             request_id=RequestId(self._requests.of(old.request_id)),
             seq=self._next_seq(),
             timeout_at=None,
+            # The grant stayed where it was given, and here its id names nothing.
+            decision=None if old.decision is None else replace(old.decision, grant_id=None),
             bridge_prompt_id=new_id,
         )
         if new.status is not PromptStatus.PENDING:

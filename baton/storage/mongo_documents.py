@@ -28,6 +28,7 @@ from baton.core.models import (
     RunRequest,
     RunStatus,
 )
+from baton.core.permissions import AuditEntry, Grant
 from baton.core.ports import EncodedJson, JournalRow, StoredMessage
 from baton.schemas.codec import build_converter, camel, dump_event, iso, load_stored_event
 from baton.storage.mongo_words import words_of
@@ -181,7 +182,23 @@ def dump_prompt(prompt: Prompt) -> Document:
     """As stored in `interactive_prompts`."""
     document = _with_key(_converter.unstructure(prompt))
     _each(document, ("conversationId", "projectId"), _reference)
+    if document["decision"] is not None:
+        _each(document["decision"], ("grantId",), _reference)
     return _sealed(document)
+
+
+def dump_grant(grant: Grant) -> Document:
+    """As stored in `conversation_permissions`."""
+    document = _with_key(_converter.unstructure(grant))
+    _each(document, ("conversationId", "projectId"), _reference)
+    return _sealed(document)
+
+
+def dump_audit_entry(entry: AuditEntry) -> Document:
+    """As stored in `audit_log`, with what it is counted as."""
+    document = _with_key(_converter.unstructure(entry))
+    _each(document, _AUDIT_REFERENCES, _reference)
+    return _sealed({**document, "tally": f"{entry.outcome}/{entry.handler}"})
 
 
 def dump_journal(row: JournalRow) -> Document:
@@ -223,6 +240,8 @@ def _attachment_references(document: Document) -> None:
     for attachment in document["attachments"]:
         _each(attachment, ("id",), _reference)
 
+
+_AUDIT_REFERENCES = ("conversationId", "projectId", "promptId", "grantId")
 
 STRIPPED_RUN: Document = {
     "seq": 0,
@@ -269,7 +288,24 @@ def load_prompt(document: Mapping[str, Any]) -> Prompt:
     """The prompt that was stored."""
     opened = _without_key(_opened(document))
     _each(opened, ("conversationId", "projectId"), _text)
+    if opened.get("decision") is not None:
+        opened["decision"] = dict(opened["decision"])
+        _each(opened["decision"], ("grantId",), _text)
     return _converter.structure(opened, Prompt)
+
+
+def load_grant(document: Mapping[str, Any]) -> Grant:
+    """The grant that was stored."""
+    opened = _without_key(_opened(document))
+    _each(opened, ("conversationId", "projectId"), _text)
+    return _converter.structure(opened, Grant)
+
+
+def load_audit_entry(document: Mapping[str, Any]) -> AuditEntry:
+    """The entry that was stored."""
+    opened = _without_key(_opened(document))
+    _each(opened, _AUDIT_REFERENCES, _text)
+    return _converter.structure(opened, AuditEntry)
 
 
 def load_journal(document: Mapping[str, Any]) -> JournalRow:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from baton.core.ids import ConversationId
+from baton.core.ids import ConversationId, new_object_id
 from baton.core.models import (
     Conversation,
     ConversationState,
@@ -28,6 +28,7 @@ from baton.core.models import (
     ToolUseBlock,
     Usage,
 )
+from baton.core.permissions import Decision, GrantId, Outcome, Risk, Rule
 from baton.core.ports import Change, Committed, Known, PromptMove, Store, StoredMessage
 from baton.core.text import Json
 from baton.schemas.codec import to_wire_json
@@ -96,6 +97,8 @@ class ReadRules:
             queue_reason="failed",
             deleted_at=samples.at(5.678),
             fork_session=True,
+            bypass_until=samples.at(60),
+            mode_before=PermissionMode.PLAN,
         )
         await commit_one(store, Change(conversation_id=full.id, conversation=full, is_new=True))
         assert await store.conversation(full.id) == full
@@ -144,6 +147,15 @@ class ReadRules:
             response=PromptResponse(message="m", answers={"q": ["a", "b"]}),
             timeout_at=samples.at(60),
             stage=2,
+            stage_at=samples.at(30),
+            seen_until=samples.at(20),
+            decision=Decision(
+                outcome=Outcome.ASK,
+                rule=Rule.DENY_UNCLEAR,
+                reason=DIFFICULT_TEXT,
+                risk=Risk.CRITICAL,
+                grant_id=GrantId(new_object_id()),
+            ),
         )
         assert await store.prompt(opened.prompt.id) == opened.prompt
 

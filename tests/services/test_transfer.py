@@ -30,7 +30,9 @@ from baton.core.models import (
     ToolUseBlock,
     Usage,
 )
+from baton.core.permissions import Decision
 from baton.core.ports import Change, Committed, ConversationFilter, Outcome, PromptMove, Refused
+from baton.schemas.codec import to_wire
 from baton.services.projects import Projects
 from baton.services.transfer import Transfer
 from baton.storage.sqlite import SqliteStore
@@ -237,6 +239,35 @@ async def test_a_file_that_was_gone_stays_gone(transfer: Transfer, store: Sqlite
     [listed] = exported["messages"][0]["attachments"]
     assert listed["filename"] == "plan ü.txt"
     assert await store.attachment(AttachmentId(listed["id"])) is None
+
+
+async def test_a_document_of_a_version_that_knew_no_decisions_is_imported(
+    transfer: Transfer, store: SqliteStore
+) -> None:
+    document = await changed(transfer, store)
+    del document["conversation"]["bypassUntil"]
+    for prompt in document["prompts"]:
+        del prompt["decision"]
+    exported = await transfer.export_json(ANNA, (await transfer.import_document(ANNA, document)).id)
+    assert exported["conversation"]["bypassUntil"] is None
+    assert [prompt["decision"] for prompt in exported["prompts"]] == [None]
+
+
+async def test_a_decision_is_imported_without_the_grant_that_stayed_behind(
+    transfer: Transfer, store: SqliteStore
+) -> None:
+    document = await changed(transfer, store)
+    decision = full(Decision)
+    document["prompts"][0]["decision"] = to_wire(decision)
+    exported = await transfer.export_json(ANNA, (await transfer.import_document(ANNA, document)).id)
+    assert exported["prompts"][0]["decision"] == to_wire(replace(decision, grant_id=None))
+
+
+async def test_an_imported_conversation_bypasses_nothing(transfer: Transfer, store: SqliteStore) -> None:
+    document = await changed(transfer, store)
+    document["conversation"] |= {"permissionMode": "bypassPermissions", "bypassUntil": "2099-01-01T00:00:00.000Z"}
+    imported = await transfer.import_document(ANNA, document)
+    assert (imported.permission_mode, imported.bypass_until) == (PermissionMode.DEFAULT, None)
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from baton.core import ids, models
+from baton.core import ids, models, permissions
 from baton.core.text import Json
 
 AT = datetime(2026, 11, 20, 9, 30, 15, 250_000, tzinfo=UTC)
 OWN_ID = "65f0c0ffee0123456789abcd"
-OWN_IDS = {ids.ProjectId, ids.ConversationId, ids.MessageId, ids.PromptId, ids.AttachmentId}
+OWN_IDS = {ids.ProjectId, ids.ConversationId, ids.MessageId, ids.PromptId, ids.AttachmentId, permissions.GrantId}
 
 _PLAIN: dict[Any, Any] = {str: "ünï 💬", int: 7, float: 0.25, bool: True, datetime: AT}
 _FIXED: dict[tuple[type, str], Any] = {
@@ -26,6 +26,7 @@ _FIXED: dict[tuple[type, str], Any] = {
     (models.ToolUseBlock, "attachment"): OWN_ID,
     (models.Run, "origin"): "background",
     (models.Message, "claude_data"): {"id": "msg_1"},
+    (permissions.AuditEntry, "id"): OWN_ID,
 }
 
 
