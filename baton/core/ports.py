@@ -22,6 +22,7 @@ from baton.core.models import (
     Run,
     RunStatus,
 )
+from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.stream import StreamEvent
 from baton.core.text import Json
 
@@ -104,6 +105,10 @@ class Change:
     prompts: tuple[PromptMove, ...] = ()
     journal: JournalRow | None = None
     trims: tuple[JournalTrim, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    """Stored whole, by id: inserted or replaced. Also those that reach further than this conversation."""
+    audit: tuple[AuditEntry, ...] = ()
+    """Appended; an entry whose id is stored already changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +213,8 @@ class StoreCounts:
     runs: Mapping[str, int]
     prompts: Mapping[str, int]
     conversations: Mapping[str, int]
+    decisions: Mapping[str, int]
+    """Entries of the audit by `<outcome>/<handler>`, for example `allow/grant`."""
 
 
 class Store(Protocol):
@@ -246,8 +253,8 @@ class Store(Protocol):
         1. One call is one durable write, however many changes (group commit).
         2. A change whose outcome is not Committed has left nothing, and sinks no other.
         3. A store without transactions writes `new_run` first (it carries its whole user message), otherwise
-           messages and prompts first and then run, journal row and conversation, so that after a crash in
-           between the same frames come again and the same ids are written again; `repair` mends a send.
+           messages and prompts first and then run, grants, audit, journal row and conversation, so that after a
+           crash in between the same frames come again and the same ids are written again; `repair` mends a send.
         4. The same journal (conversation, seq) twice means that another process writes here: LeaseLost.
         """
         ...
@@ -310,7 +317,36 @@ class Store(Protocol):
         ...
 
     async def purge_conversation(self, conversation_id: ConversationId) -> None:
-        """Remove for good; of each run stays requestId, owner, digest and answer. Idempotent."""
+        """Remove for good, with the grants of its scope. Idempotent.
+
+        Of each run stays requestId, owner, digest and answer; entries of the audit stay, they hold no content.
+        """
+        ...
+
+    async def standing_grants(self, limit: int = 100_000) -> Sequence[Grant]:
+        """Every grant with the status `granted`, also one whose time is over, oldest first: for a server's start."""
+        ...
+
+    async def grants(
+        self, conversation_id: ConversationId, project_id: ProjectId | None, limit: int = 1000
+    ) -> Sequence[Grant]:
+        """Grants of any status that reach this conversation: of all, of its project, its own; newest first."""
+        ...
+
+    async def grant(self, grant_id: GrantId) -> Grant | None: ...
+
+    async def audit(
+        self, *, conversation_id: ConversationId | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[AuditEntry]:
+        """Newest first; None: of all conversations, purged ones too. Raises InvalidRequest for a cursor not ours."""
+        ...
+
+    async def note_alive(self, at: datetime) -> None:
+        """Keep the moment up to which a server was at work, instead of the one before."""
+        ...
+
+    async def alive_at(self) -> datetime | None:
+        """What was noted last; None: nothing ever was."""
         ...
 
     async def put_project(self, project: Project) -> None:

@@ -135,12 +135,13 @@ class SearchAnswer(DoneAnswer):
 
 
 class StatsAnswer(DoneAnswer):
-    """How many there are of each status."""
+    """How many there are of each status; decisions by `<outcome>/<handler>`."""
 
     messages = _counts()
     runs = _counts()
     prompts = _counts()
     conversations = _counts()
+    decisions = _counts()
 
 
 class LatencyAnswer(DoneAnswer):

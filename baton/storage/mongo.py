@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bson.codec_options import CodecOptions
@@ -22,6 +23,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 from baton.core.errors import ConfigError, InvalidRequest, StoreUnavailable
 from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId, new_object_id
 from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import (
     Change,
     Clock,
@@ -37,10 +39,11 @@ from baton.core.ports import (
 from baton.storage.migrate import MigrationTarget
 from baton.storage.mongo_attachments import Attachments
 from baton.storage.mongo_commit import Committer
-from baton.storage.mongo_documents import Document, Unstorable, dump_project, load_project, object_id
+from baton.storage.mongo_documents import Document, Unstorable, aware, dump_project, load_project, object_id
 from baton.storage.mongo_lease import Lease
 from baton.storage.mongo_migrations import MongoMigrations
 from baton.storage.mongo_paging import newest_first
+from baton.storage.mongo_permissions import PermissionReads
 from baton.storage.mongo_reads import Reads
 from baton.storage.mongo_search import Search
 
@@ -54,6 +57,7 @@ COLLECTIONS = (
     "run_journal",
     "interactive_prompts",
     "conversation_permissions",
+    "audit_log",
     "attachments.files",
     "attachments.chunks",
     "pending_changes",
@@ -87,6 +91,7 @@ class _Open:
     lease: Lease
     committer: Committer
     reads: Reads
+    permissions: PermissionReads
     search: Search
     attachments: Attachments
 
@@ -158,6 +163,7 @@ class MongoStore:
             lease=lease,
             committer=Committer(of, lease),
             reads=Reads(of),
+            permissions=PermissionReads(of),
             search=Search(of["messages"], of["conversations"]),
             attachments=Attachments(of["attachments.files"], of["attachments.chunks"]),
         )
@@ -304,6 +310,37 @@ class MongoStore:
         if key is not None:
             await self._is.committer.purge(key)
 
+    # --- permissions -------------------------------------------------------------------------------------------
+
+    @_translated
+    async def standing_grants(self, limit: int = 100_000) -> Sequence[Grant]:
+        """See core.ports.Store."""
+        return await self._is.permissions.standing_grants(limit)
+
+    @_translated
+    async def grants(
+        self, conversation_id: ConversationId, project_id: ProjectId | None, limit: int = 1000
+    ) -> Sequence[Grant]:
+        """See core.ports.Store."""
+        key = object_id(conversation_id)
+        return [] if key is None else await self._is.permissions.grants(key, object_id(project_id), limit)
+
+    @_translated
+    async def grant(self, grant_id: GrantId) -> Grant | None:
+        """See core.ports.Store."""
+        key = object_id(grant_id)
+        return None if key is None else await self._is.permissions.grant(key)
+
+    @_translated
+    async def audit(
+        self, *, conversation_id: ConversationId | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[AuditEntry]:
+        """See core.ports.Store."""
+        key = None if conversation_id is None else object_id(conversation_id)
+        if conversation_id is not None and key is None:
+            return Page(items=(), next=None)
+        return await self._is.permissions.audit(key, cursor, limit)
+
     # --- projects and attachments ------------------------------------------------------------------------------
 
     @_translated
@@ -366,9 +403,20 @@ class MongoStore:
         return await self._is.search.page(words, key, cursor, limit)
 
     @_translated
+    async def note_alive(self, at: datetime) -> None:
+        """See core.ports.Store."""
+        await self._is.of["meta"].update_one({"_id": "aliveAt"}, {"$set": {"value": at}}, upsert=True)
+
+    @_translated
+    async def alive_at(self) -> datetime | None:
+        """See core.ports.Store."""
+        document = await self._is.of["meta"].find_one({"_id": "aliveAt"})
+        return None if document is None else aware(document["value"])
+
+    @_translated
     async def counts(self) -> StoreCounts:
         """See core.ports.Store."""
-        return await self._is.reads.counts()
+        return await self._is.reads.counts(await self._is.permissions.decisions())
 
     @_translated
     async def probe(self) -> tuple[float, float]:

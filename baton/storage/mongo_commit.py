@@ -26,11 +26,12 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from baton.core.errors import LeaseLost
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import PromptStatus
+from baton.core.permissions import GrantScope
 from baton.core.ports import Change, Committed, Known, Lost, Outcome, Refused
 from baton.storage.mongo_documents import STRIPPED_RUN, Document, Unstorable, dump_message, equal, load_run, one_of
 from baton.storage.mongo_lease import Lease
 from baton.storage.mongo_pending import PendingChanges, trimmed
-from baton.storage.mongo_plan import Plan, plan_of, stages
+from baton.storage.mongo_plan import APPEND_ONLY, Plan, plan_of, stages
 
 logger = logging.getLogger(__name__)
 
@@ -131,8 +132,9 @@ class Committer:
         async with self._turn:
             await self._settle_if_needed()
             of_it = {"conversationId": conversation_key}
-            for name in ("run_journal", "messages", "interactive_prompts", "conversation_permissions"):
+            for name in ("run_journal", "messages", "interactive_prompts"):
                 await self._of[name].delete_many(of_it)
+            await self._of["conversation_permissions"].delete_many(of_it | {"scope": str(GrantScope.CONVERSATION)})
             await self._of["runs"].update_many(of_it | {"status": one_of(OPEN_RUN)}, {"$set": {"status": "aborted"}})
             await self._of["runs"].update_many(of_it, {"$set": STRIPPED_RUN})
             await self._of["conversations"].delete_one({"_id": conversation_key})
@@ -248,6 +250,10 @@ class Committer:
             moved = await self._of["runs"].replace_one({"_id": document["_id"], "status": one_of(expect)}, document)
             if not moved.matched_count:
                 return await self._overtaken(plan)
+        for document in plan.grants:
+            await self._put("conversation_permissions", document)
+        for document in plan.audit:
+            await self._insert(APPEND_ONLY, document)
         if plan.journal is not None and not await self._insert("run_journal", plan.journal):
             raise LeaseLost("The journal has a row of this number already: another process writes here")
         if plan.conversation is not None:

@@ -14,7 +14,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 from baton.core.ports import Refused
 from baton.storage.mongo_documents import Document, equal, one_of, size_bytes
 from baton.storage.mongo_lease import Lease
-from baton.storage.mongo_plan import Plan
+from baton.storage.mongo_plan import APPEND_ONLY, Plan
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +84,12 @@ class PendingChanges:
 
     async def _put_again(self, name: str, document: Document) -> None:
         try:
-            await self._of[name].replace_one({"_id": document["_id"]}, document, upsert=True)
+            if name == APPEND_ONLY:
+                await self._of[name].insert_one(document)
+            else:
+                await self._of[name].replace_one({"_id": document["_id"]}, document, upsert=True)
         except DuplicateKeyError:
-            # A journal row that is there under another `_id`: somebody else's, and as good.
+            # An entry that is there, or a journal row that is there under another `_id`: somebody else's, and as good.
             return
         except WriteError as exc:
             # To stop here would mean never to start again. No traceback: the driver's text may quote the document.

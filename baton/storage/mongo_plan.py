@@ -10,13 +10,18 @@ from baton.core.ports import Change, JournalTrim
 from baton.storage.mongo_documents import (
     Document,
     Unstorable,
+    dump_audit_entry,
     dump_conversation,
+    dump_grant,
     dump_journal,
     dump_message,
     dump_prompt,
     dump_run,
     object_id,
 )
+
+APPEND_ONLY = "audit_log"
+"""The collection in which a document that is there is never written again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,8 @@ class Plan:
     prompts: tuple[tuple[Document, PromptStatus | None], ...]
     journal: Document | None
     trims: tuple[JournalTrim, ...]
+    grants: tuple[Document, ...]
+    audit: tuple[Document, ...]
 
     @property
     def is_bare_row(self) -> bool:
@@ -51,6 +58,8 @@ class Plan:
             *(("messages", document) for document in self.messages),
             *(("interactive_prompts", document) for document, _ in self.prompts),
             *(("runs", document) for document, _ in self.runs),
+            *(("conversation_permissions", document) for document in self.grants),
+            *((APPEND_ONLY, document) for document in self.audit),
             *([("run_journal", self.journal)] if self.journal else []),
             *([("conversations", self.conversation)] if self.conversation else []),
         ]
@@ -72,6 +81,8 @@ def plan_of(change: Change) -> Plan:
         prompts=tuple((dump_prompt(move.prompt), move.expect) for move in change.prompts),
         journal=dump_journal(change.journal) if change.journal else None,
         trims=change.trims,
+        grants=tuple(dump_grant(grant) for grant in change.grants),
+        audit=tuple(dump_audit_entry(entry) for entry in change.audit),
     )
 
 
@@ -79,12 +90,14 @@ def stages(plans: Sequence[Plan]) -> list[list[Plan]]:
     """The plans in groups that may be written at the same time.
 
     Two of one conversation, or with one requestId, are in different groups, in their order: a later row on disk
-    must mean that the earlier one is, or a crash in between would acknowledge a frame that is lost.
+    must mean that the earlier one is, or a crash in between would acknowledge a frame that is lost. So are two with
+    one grant, which may reach further than a conversation: the later one's must be what stays.
     """
     groups: list[list[Plan]] = []
     last: dict[ObjectId, int] = {}
     for plan in plans:
         keys = [plan.conversation_key, *([plan.new_run["_id"]] if plan.new_run else [])]
+        keys += [document["_id"] for document in (*plan.grants, *plan.audit)]
         number = 1 + max(last.get(key, -1) for key in keys)
         last.update(dict.fromkeys(keys, number))
         if number == len(groups):

@@ -231,8 +231,8 @@ class Reads:
 
     # --- counts ------------------------------------------------------------------------------------------------
 
-    async def counts(self) -> StoreCounts:
-        """How many of each status, counted in the index of the status."""
+    async def counts(self, decisions: Mapping[str, int]) -> StoreCounts:
+        """How many of each status, counted in the index of the status; `decisions` as given."""
         kinds: dict[str, type[StrEnum]] = {
             "messages": MessageStatus,
             "runs": RunStatus,
@@ -249,7 +249,9 @@ class Reads:
                 raise result
             counted.append(result)
         messages, runs, prompts, conversations = counted
-        return StoreCounts(messages=messages, runs=runs, prompts=prompts, conversations=conversations)
+        return StoreCounts(
+            messages=messages, runs=runs, prompts=prompts, conversations=conversations, decisions=decisions
+        )
 
     async def _count(self, name: str, statuses: type[StrEnum]) -> dict[str, int]:
         return {

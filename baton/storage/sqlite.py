@@ -1,17 +1,20 @@
 """The store in one file on disk: SQLite from the standard library, nothing to set up.
 
 One thread writes, a few read; the event loop never waits for the disk. How rows look is in `sqlite_rows`, what is
-written in `sqlite_commit`, what is read in `sqlite_reads` and `sqlite_search`; this class only joins them.
+written in `sqlite_commit`, what is read in `sqlite_reads`, `sqlite_permissions` and `sqlite_search`; this class only
+joins them.
 """
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from baton.core.errors import BatonError, ConfigError, StoreUnavailable
 from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId
 from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import (
     Change,
     Clock,
@@ -28,6 +31,7 @@ from baton.core.ports import (
 )
 from baton.schemas.codec import iso
 from baton.storage import sqlite_commit as writes
+from baton.storage import sqlite_permissions as permissions
 from baton.storage import sqlite_reads as reads
 from baton.storage import sqlite_search
 from baton.storage.migrate import CURE, discover, pending
@@ -187,6 +191,29 @@ class SqliteStore(Store):
             pass
         await self._writer.run(partial(writes.purge_rest, conversation_id=conversation_id))
 
+    # --- permissions
+
+    async def standing_grants(self, limit: int = 100_000) -> Sequence[Grant]:
+        """See the port."""
+        return await self._readers.run(permissions.list_standing_grants, limit)
+
+    async def grants(
+        self, conversation_id: ConversationId, project_id: ProjectId | None, limit: int = 1000
+    ) -> Sequence[Grant]:
+        """See the port."""
+        return await self._readers.run(permissions.list_grants, conversation_id, project_id, limit)
+
+    async def grant(self, grant_id: GrantId) -> Grant | None:
+        """See the port."""
+        return await self._readers.run(permissions.read_grant, grant_id)
+
+    async def audit(
+        self, *, conversation_id: ConversationId | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[AuditEntry]:
+        """See the port."""
+        position = None if cursor is None else permissions.decode_audit_cursor(cursor)
+        return await self._readers.run(permissions.list_audit, conversation_id, position, limit)
+
     # --- beside conversations
 
     async def put_project(self, project: Project) -> None:
@@ -229,6 +256,14 @@ class SqliteStore(Store):
         if not expression:
             return Page(items=(), next=None)
         return await self._readers.run(sqlite_search.search, expression, project_id, position, limit)
+
+    async def note_alive(self, at: datetime) -> None:
+        """See the port."""
+        await self._writer.run(lambda db: writes.note_alive(db, iso(at)))
+
+    async def alive_at(self) -> datetime | None:
+        """See the port."""
+        return await self._readers.run(permissions.read_alive_at)
 
     async def counts(self) -> StoreCounts:
         """See the port."""

@@ -53,6 +53,18 @@ UPDATE interactive_prompts SET conversationId = ?, requestId = ?, status = ?, se
     doc = ?
 WHERE id = ? AND status = ?
 """
+_PUT_GRANT = """
+INSERT INTO conversation_permissions (conversationId, projectId, scope, toolName, status, expiresAt, createdAt, doc, id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    conversationId = excluded.conversationId, projectId = excluded.projectId, scope = excluded.scope,
+    toolName = excluded.toolName, status = excluded.status, expiresAt = excluded.expiresAt,
+    createdAt = excluded.createdAt, doc = excluded.doc
+"""
+_APPEND_TO_AUDIT = """
+INSERT INTO audit_log (id, createdAt, conversationId, outcome, handler, doc) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING
+"""
 _TRIM = "DELETE FROM run_journal WHERE requestId = ? AND bridgeSeq <= ?"
 
 _JOURNAL_HEAD: Final = "INSERT INTO run_journal (conversationId, seq, requestId, bridgeSeq, at, events) VALUES "
@@ -163,6 +175,10 @@ def _write(connection: sqlite3.Connection, change: EncodedChange) -> None:
     for row in change.messages:
         *columns, pk, doc = row
         connection.execute(_PUT_MESSAGE, (*columns, pk, pk, pk, doc))
+    for row in change.grants:
+        connection.execute(_PUT_GRANT, row)
+    for row in change.audit:
+        connection.execute(_APPEND_TO_AUDIT, row)
     if change.journal is not None:
         _insert_journal_row(connection, change.journal)
     for trim in change.trims:
@@ -214,6 +230,7 @@ def purge_rest(connection: sqlite3.Connection, conversation_id: ConversationId) 
     connection.execute("DELETE FROM messages WHERE conversationId = ?", values)
     connection.execute("DELETE FROM run_journal WHERE conversationId = ?", values)
     connection.execute("DELETE FROM interactive_prompts WHERE conversationId = ?", values)
+    # Only grants of this scope name their conversation in the column.
     connection.execute("DELETE FROM conversation_permissions WHERE conversationId = ?", values)
     for (doc,) in connection.execute("SELECT doc FROM runs WHERE conversationId = ?", values).fetchall():
         run = load_run(doc)
@@ -253,6 +270,13 @@ def put_attachment(connection: sqlite3.Connection, row: Row) -> None:
         "INSERT INTO attachments (id, createdAt, doc, content) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
         "createdAt = excluded.createdAt, doc = excluded.doc, content = excluded.content",
         row,
+    )
+
+
+def note_alive(connection: sqlite3.Connection, at: str) -> None:
+    """Keep this time instead of the one before."""
+    connection.execute(
+        "INSERT INTO meta VALUES ('aliveAt', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (at,)
     )
 
 

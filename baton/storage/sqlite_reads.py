@@ -294,6 +294,7 @@ def read_counts(connection: sqlite3.Connection) -> StoreCounts:
         runs=counts.get("runs", {}),
         prompts=counts.get("interactive_prompts", {}),
         conversations=counts.get("conversations", {}),
+        decisions=counts.get("audit_log", {}),
     )
 
 

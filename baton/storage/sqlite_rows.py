@@ -13,6 +13,7 @@ import orjson
 
 from baton.core.ids import ConversationId, MessageId, RequestId
 from baton.core.models import Conversation, Message, Prompt, Run
+from baton.core.permissions import AuditEntry, Grant, GrantScope
 from baton.core.ports import Change, EncodedJson, JournalRow, StoredMessage
 from baton.schemas.codec import (
     dump_event,
@@ -43,6 +44,8 @@ class EncodedChange:
     prompts: tuple[tuple[Row, str | None], ...]
     journal: Row | None
     trims: tuple[Row, ...]
+    grants: tuple[Row, ...]
+    audit: tuple[Row, ...]
     size_bytes: int
 
 
@@ -76,12 +79,14 @@ def encode_change(change: Change) -> Encoded:
         prompts=prompts,
         journal=journal,
         trims=tuple((trim.request_id, trim.up_to_bridge_seq) for trim in change.trims),
+        grants=tuple(_grant_row(grant) for grant in change.grants),
+        audit=tuple(_audit_row(entry) for entry in change.audit),
         size_bytes=1000 + sum(len(row[-1]) for row in messages),
     )
 
 
 def _has_documents(change: Change) -> bool:
-    return bool(change.runs or change.messages or change.prompts or change.trims)
+    return bool(change.runs or change.messages or change.prompts or change.trims or change.grants or change.audit)
 
 
 def _journal_row(row: JournalRow) -> Row:
@@ -146,6 +151,25 @@ def _prompt_row(prompt: Prompt) -> Row:
     )
 
 
+def _grant_row(grant: Grant) -> Row:
+    return (
+        # The column refers to a conversation, which a grant that reaches further may outlive.
+        grant.conversation_id if grant.scope is GrantScope.CONVERSATION else None,
+        grant.project_id if grant.scope is GrantScope.PROJECT else None,
+        grant.scope.value,
+        grant.tool_name,
+        grant.status.value,
+        None if grant.expires_at is None else iso(grant.expires_at),
+        iso(grant.created_at),
+        document(grant),
+        grant.id,
+    )
+
+
+def _audit_row(entry: AuditEntry) -> Row:
+    return (entry.id, iso(entry.created_at), entry.conversation_id, entry.outcome, entry.handler, document(entry))
+
+
 def document(value: object) -> str:
     """A model as its stored JSON."""
     return orjson.dumps(to_document(value)).decode()
@@ -175,6 +199,16 @@ def load_run(doc: bytes | str) -> Run:
 def load_prompt(doc: bytes) -> Prompt:
     """The prompt of this row."""
     return from_document(Prompt, orjson.loads(doc))
+
+
+def load_grant(doc: bytes) -> Grant:
+    """The grant of this row."""
+    return from_document(Grant, orjson.loads(doc))
+
+
+def load_audit_entry(doc: bytes) -> AuditEntry:
+    """The entry of this row."""
+    return from_document(AuditEntry, orjson.loads(doc))
 
 
 def load_journal(conversation_id: ConversationId, row: tuple[int, bytes, int, bytes, bytes]) -> JournalRow:

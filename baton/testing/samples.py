@@ -33,6 +33,7 @@ from baton.core.models import (
     SendAnswer,
     TextBlock,
 )
+from baton.core.permissions import AuditEntry, Grant, GrantId, GrantScope
 from baton.core.ports import Change, JournalRow
 from baton.core.stream import TextDelta
 
@@ -149,6 +150,46 @@ def prompt(conversation_id: ConversationId, request_id: RequestId, **fields: Any
             "options": (PromptOption(id="allow_once", label="Allow once"), PromptOption(id="deny", label="Deny")),
             "created_at": START,
             "bridge_prompt_id": "prompt-1",
+            **fields,
+        }
+    )
+
+
+def grant(conversation_id: ConversationId | None = None, **fields: Any) -> Grant:
+    """A grant that is in force: for this conversation, or for all where none is named."""
+    return Grant(
+        **{
+            "id": GrantId(new_object_id()),
+            "scope": GrantScope.ALL if conversation_id is None else GrantScope.CONVERSATION,
+            "conversation_id": conversation_id,
+            "tool_name": "Bash",
+            "pattern": "git log*",
+            "created_by": ANNA,
+            "created_at": START,
+            **fields,
+        }
+    )
+
+
+def audit_entry(conversation_id: ConversationId, **fields: Any) -> AuditEntry:
+    """A person allowed a command."""
+    return AuditEntry(
+        **{
+            "id": new_object_id(),
+            "created_at": START,
+            "conversation_id": conversation_id,
+            "request_id": new_request_id(),
+            "prompt_id": PromptId(new_object_id()),
+            "type": PromptType.TOOL_PERMISSION.value,
+            "tool_name": "Bash",
+            "risk_level": "HIGH",
+            "outcome": "allow",
+            "handler": "user_selection",
+            "rule": "ask",
+            "user_id": ANNA,
+            "selected_option": "allow_once",
+            "input_digest": "digest of ls",
+            "latency_ms": 1500,
             **fields,
         }
     )

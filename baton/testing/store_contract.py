@@ -11,16 +11,18 @@ from typing import TypeAlias
 import pytest
 
 from baton.core.ports import Store
+from baton.testing import samples
 from baton.testing.store_machine import CommitMachine, run_machine
 from baton.testing.store_rules_commit import CommitRules
 from baton.testing.store_rules_lists import ListRules
+from baton.testing.store_rules_permissions import PermissionRules
 from baton.testing.store_rules_read import ReadRules
 from baton.testing.store_rules_search import SearchRules
 
 Connect: TypeAlias = Callable[[], Store]
 
 
-class StoreContract(CommitRules, ReadRules, ListRules, SearchRules):
+class StoreContract(CommitRules, ReadRules, ListRules, SearchRules, PermissionRules):
     """Every rule of the port. Subclass it in a test module and provide `connect`."""
 
     @pytest.fixture
@@ -74,6 +76,15 @@ class StoreContract(CommitRules, ReadRules, ListRules, SearchRules):
         await again.close()
         assert before
         assert after == before
+
+    async def test_what_was_noted_of_a_server_at_work_outlives_it(self, store: Store, connect: Connect) -> None:
+        await store.note_alive(samples.at(5.678))
+        await store.close()
+        again = connect()
+        await again.open()
+        noted = await again.alive_at()
+        await again.close()
+        assert noted == samples.at(5.678)
 
     async def test_a_probe_measures_a_write_and_a_read(self, store: Store) -> None:
         write_ms, read_ms = await store.probe()

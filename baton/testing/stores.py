@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 
 from baton.core.errors import StoreUnavailable
 from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId
 from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import (
     Change,
     ConversationFilter,
@@ -96,6 +98,28 @@ class StoreInFront(Store):
 
     async def purge_conversation(self, conversation_id: ConversationId) -> None:
         await self.behind.purge_conversation(conversation_id)
+
+    async def standing_grants(self, limit: int = 100_000) -> Sequence[Grant]:
+        return await self.behind.standing_grants(limit)
+
+    async def grants(
+        self, conversation_id: ConversationId, project_id: ProjectId | None, limit: int = 1000
+    ) -> Sequence[Grant]:
+        return await self.behind.grants(conversation_id, project_id, limit)
+
+    async def grant(self, grant_id: GrantId) -> Grant | None:
+        return await self.behind.grant(grant_id)
+
+    async def audit(
+        self, *, conversation_id: ConversationId | None = None, cursor: str | None = None, limit: int = 100
+    ) -> Page[AuditEntry]:
+        return await self.behind.audit(conversation_id=conversation_id, cursor=cursor, limit=limit)
+
+    async def note_alive(self, at: datetime) -> None:
+        await self.behind.note_alive(at)
+
+    async def alive_at(self) -> datetime | None:
+        return await self.behind.alive_at()
 
     async def put_project(self, project: Project) -> None:
         await self.behind.put_project(project)

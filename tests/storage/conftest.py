@@ -11,6 +11,7 @@ pytest.register_assert_rewrite(
     "baton.testing.store_machine",
     "baton.testing.store_rules_commit",
     "baton.testing.store_rules_lists",
+    "baton.testing.store_rules_permissions",
     "baton.testing.store_rules_read",
     "baton.testing.store_rules_search",
 )

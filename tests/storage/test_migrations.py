@@ -1,18 +1,25 @@
 """Migrations: found in order, run once, all or nothing, told before they are done."""
 
 import asyncio
+import json
 import shutil
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import baton
 from baton.core.errors import ConfigError
+from baton.core.models import PromptStatus
+from baton.core.permissions import GrantScope, revoke
+from baton.core.ports import Change, Committed, PromptMove
+from baton.schemas.codec import iso, to_document
 from baton.storage import migrate as migrations
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import SqliteTarget, migrate_sqlite
+from baton.testing import samples
 from baton.testing.clock import FakeClock
 from baton.testing.samples import START
 
@@ -50,7 +57,7 @@ def test_each_migration_has_a_function_for_each_store() -> None:
 
 
 def test_other_files_are_no_migrations(steps: Path) -> None:
-    (steps / "0002_notes.txt").write_text("no")
+    (steps / "0900_notes.txt").write_text("no")
     (steps / "draft_0003.py").write_text("no")
     assert [migration.name for migration in migrations.discover()] == NAMES
 
@@ -101,24 +108,24 @@ async def test_a_dry_run_names_what_would_be_done_and_does_nothing(tmp_path: Pat
 async def test_a_later_migration_is_run_alone(tmp_path: Path, steps: Path) -> None:
     path = tmp_path / "new.sqlite3"
     await migrate_sqlite(path, clock=FakeClock())
-    (steps / "0002_more.py").write_text("def sqlite(connection):\n    connection.execute('CREATE TABLE more (a)')\n")
-    assert await migrate_sqlite(path, clock=FakeClock(), dry_run=True) == ["0002_more"]
-    assert await migrate_sqlite(path, clock=FakeClock()) == ["0002_more"]
+    (steps / "0900_more.py").write_text("def sqlite(connection):\n    connection.execute('CREATE TABLE more (a)')\n")
+    assert await migrate_sqlite(path, clock=FakeClock(), dry_run=True) == ["0900_more"]
+    assert await migrate_sqlite(path, clock=FakeClock()) == ["0900_more"]
     assert query(path, "SELECT count(*) FROM more") == [(0,)]
 
 
 async def test_a_store_refuses_to_open_before_a_later_migration_was_run(tmp_path: Path, steps: Path) -> None:
     path = tmp_path / "new.sqlite3"
     await migrate_sqlite(path, clock=FakeClock())
-    (steps / "0002_more.py").write_text("def sqlite(connection):\n    pass\n")
+    (steps / "0900_more.py").write_text("def sqlite(connection):\n    pass\n")
     store = SqliteStore(path, clock=FakeClock())
-    with pytest.raises(ConfigError, match=r"0002_more.*baton db migrate"):
+    with pytest.raises(ConfigError, match=r"0900_more.*baton db migrate"):
         await store.open()
 
 
 async def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, steps: Path) -> None:
     path = tmp_path / "new.sqlite3"
-    (steps / "0002_bad.py").write_text(
+    (steps / "0900_bad.py").write_text(
         "def sqlite(connection):\n    connection.execute('CREATE TABLE half (a)')\n    connection.execute('nonsense')\n"
     )
     with pytest.raises(ConfigError):
@@ -157,3 +164,120 @@ async def test_each_database_has_an_epoch_of_its_own(tmp_path: Path) -> None:
         await migrate_sqlite(tmp_path / name, clock=FakeClock())
         epochs.add(query(tmp_path / name, "SELECT value FROM meta WHERE key = 'epoch'")[0])
     assert len(epochs) == 2
+
+
+# --- 0002_permissions
+
+
+@pytest.fixture
+async def first_shape(tmp_path: Path, steps: Path) -> Path:
+    """A database that has had the first migration only."""
+    later = [path for path in steps.glob("0*.py") if not path.name.startswith("0001")]
+    kept = [(path, path.read_text()) for path in later]
+    for path in later:
+        path.unlink()
+    await migrate_sqlite(tmp_path / "old.sqlite3", clock=FakeClock())
+    for path, text in kept:
+        path.write_text(text)
+    return tmp_path / "old.sqlite3"
+
+
+def insert(path: Path, table: str, **columns: object) -> None:
+    """One row, written apart from the store."""
+    connection = sqlite3.connect(path)
+    with connection:
+        marks = ", ".join("?" * len(columns))
+        connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", list(columns.values()))
+    connection.close()
+
+
+def old_document(value: object, *unknown: str) -> str:
+    """The document as a version before wrote it, which did not know these fields."""
+    return json.dumps({name: kept for name, kept in to_document(value).items() if name not in unknown})
+
+
+async def test_conversations_and_prompts_of_the_first_shape_are_read_and_written(first_shape: Path) -> None:
+    conversation = samples.conversation(seq=2)
+    prompt = samples.prompt(conversation.id, samples.new_request_id(), seq=2)
+    insert(
+        first_shape,
+        "conversations",
+        pk=1,
+        id=conversation.id,
+        status="active",
+        seq=2,
+        createdAt=iso(START),
+        updatedAt=iso(START),
+        doc=old_document(conversation, "bypassUntil", "modeBefore"),
+    )
+    insert(
+        first_shape,
+        "interactive_prompts",
+        id=prompt.id,
+        conversationId=conversation.id,
+        requestId=prompt.request_id,
+        status="pending",
+        seq=2,
+        createdAt=iso(START),
+        doc=old_document(prompt, "decision", "stageAt", "seenUntil"),
+    )
+    await migrate_sqlite(first_shape, clock=FakeClock())
+    store = SqliteStore(first_shape, clock=FakeClock())
+    await store.open()
+    assert await store.conversation(conversation.id) == conversation
+    assert await store.prompt(prompt.id) == prompt
+    answered = replace(prompt, status=PromptStatus.ANSWERED, seen_until=samples.at(9))
+    grant, entry = samples.grant(conversation.id), samples.audit_entry(conversation.id)
+    change = Change(
+        conversation_id=conversation.id,
+        conversation=replace(conversation, bypass_until=samples.at(60)),
+        prompts=(PromptMove(prompt=answered, expect=PromptStatus.PENDING),),
+        grants=(grant,),
+        audit=(entry,),
+    )
+    assert await store.commit([change]) == [Committed()]
+    assert await store.conversation(conversation.id) == change.conversation
+    assert await store.prompt(prompt.id) == answered
+    assert list(await store.standing_grants()) == [grant]
+    assert (await store.audit()).items == (entry,)
+    await store.close()
+
+
+async def test_grants_and_entries_of_the_first_shape_are_found_and_counted(first_shape: Path) -> None:
+    project_id = samples.project().id
+    conversation = samples.conversation(project_id=project_id)
+    grants = [
+        samples.grant(created_at=samples.at(1)),
+        samples.grant(scope=GrantScope.PROJECT, project_id=project_id, created_at=samples.at(2)),
+        revoke(samples.grant(created_at=samples.at(3)), samples.at(4)),
+    ]
+    entries = [samples.audit_entry(conversation.id, handler=handler) for handler in ("grant", "grant", "mode")]
+    for grant in grants:
+        columns = {"id": grant.id, "scope": grant.scope.value, "toolName": grant.tool_name}
+        insert(first_shape, "conversation_permissions", **columns, doc=old_document(grant))
+    for entry in entries:
+        insert(first_shape, "audit_log", id=entry.id, createdAt=iso(entry.created_at), doc=old_document(entry))
+    await migrate_sqlite(first_shape, clock=FakeClock())
+    store = SqliteStore(first_shape, clock=FakeClock())
+    await store.open()
+    assert list(await store.standing_grants()) == grants[:2]
+    assert list(await store.grants(conversation.id, project_id)) == grants[::-1]
+    assert {entry.id for entry in (await store.audit(conversation_id=conversation.id)).items} == {
+        entry.id for entry in entries
+    }
+    assert (await store.counts()).decisions == {"allow/grant": 2, "allow/mode": 1}
+    await store.close()
+
+
+async def test_a_grant_that_reaches_further_does_not_hold_its_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "new.sqlite3"
+    await migrate_sqlite(path, clock=FakeClock())
+    store = SqliteStore(path, clock=FakeClock())
+    await store.open()
+    conversation = samples.conversation()
+    grant = samples.grant(conversation.id, scope=GrantScope.ALL)
+    change = Change(conversation_id=conversation.id, conversation=conversation, is_new=True, grants=(grant,))
+    assert await store.commit([change]) == [Committed()]
+    assert query(path, "SELECT conversationId, status FROM conversation_permissions") == [(None, "granted")]
+    assert await store.grant(grant.id) == grant
+    await store.close()

@@ -20,12 +20,20 @@ from pymongo.errors import AutoReconnect
 from baton.core.errors import ConfigError, InvalidRequest, StoreUnavailable
 from baton.core.ids import ConversationId, new_object_id
 from baton.core.models import ConversationStatus, MessageStatus, ToolUseBlock
-from baton.core.ports import Change, Committed, Refused
+from baton.core.permissions import Decision, GrantScope, Outcome, Risk, Rule
+from baton.core.ports import Change, Committed, PromptMove, Refused
 from baton.core.text import Json
+from baton.storage import migrate as storage_migrate
 from baton.storage import mongo_search
-from baton.storage.migrate import CURE, Migration, migrate
+from baton.storage.migrate import CURE, Migration, discover, migrate
 from baton.storage.mongo import MongoStore, host_of, mongo_migrations
-from baton.storage.mongo_documents import escape_keys, restore_keys
+from baton.storage.mongo_documents import (
+    dump_audit_entry,
+    dump_conversation,
+    dump_prompt,
+    escape_keys,
+    restore_keys,
+)
 from baton.storage.mongo_migrations import MongoMigrations
 from baton.storage.mongo_words import MAX_WORD_LENGTH, MAX_WORDS, fold, snippet, words_of
 from baton.testing import samples
@@ -34,6 +42,7 @@ from tests.storage.mongo_watcher import Call, WatchedClient
 
 SERVER = os.environ.get("BATON_TEST_MONGO_URI")
 URI = SERVER or "mongodb://mock"
+NAMES = [migration.name for migration in discover()]
 
 
 class Place:
@@ -194,13 +203,13 @@ async def test_a_late_holder_to_whom_nothing_happened_goes_on(place: Place, stor
 
 async def test_steps_are_written_into_the_ledger_once(place: Place) -> None:
     target = MongoMigrations(place.database, place.clock)
-    assert await target.applied() == {1: "0001_initial"}
+    assert await target.applied() == {migration.version: migration.name for migration in discover()}
     assert await migrate(target) == []
 
 
 async def test_a_dry_run_writes_nothing(bare: Place) -> None:
     target = MongoMigrations(bare.database, bare.clock)
-    assert await migrate(target, dry_run=True) == ["0001_initial"]
+    assert await migrate(target, dry_run=True) == NAMES
     assert await bare.database.list_collection_names() == []
 
 
@@ -208,7 +217,7 @@ async def test_a_step_that_was_cut_short_runs_again(place: Place) -> None:
     await place.database["schema_migrations"].delete_many({})
     await place.database["messages"].drop()
     target = MongoMigrations(place.database, place.clock)
-    assert await migrate(target) == ["0001_initial"]
+    assert await migrate(target) == NAMES
     assert len(await place.database["messages"].index_information()) > 5
 
 
@@ -247,6 +256,34 @@ async def test_the_error_of_a_step_comes_out_of_the_lock_as_it_is(bare: Place) -
         pass
 
 
+async def test_a_database_of_the_first_shape_is_read_counted_and_written(
+    bare: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(storage_migrate, "discover", lambda: discover()[:1])
+        await migrate(MongoMigrations(bare.database, bare.clock))
+    conversation, entry = samples.conversation(), samples.audit_entry(samples.conversation().id)
+    prompt = samples.prompt(conversation.id, samples.new_request_id())
+    old = {"conversations": dump_conversation(conversation), "interactive_prompts": dump_prompt(prompt)}
+    for name, document in (*old.items(), ("audit_log", dump_audit_entry(entry))):
+        unknown = ("bypassUntil", "modeBefore", "decision", "stageAt", "seenUntil", "tally")
+        await bare.database[name].insert_one({key: kept for key, kept in document.items() if key not in unknown})
+    with pytest.raises(ConfigError, match="0002_permissions"):
+        await bare.store().open()
+    assert await migrate(MongoMigrations(bare.database, bare.clock)) == NAMES[1:]
+    store = bare.store()
+    await store.open()
+    assert await store.conversation(conversation.id) == conversation
+    assert await store.prompt(prompt.id) == prompt
+    assert (await store.audit()).items == (entry,)
+    assert (await store.counts()).decisions == {"allow/user_selection": 1}
+    grant = samples.grant(conversation.id)
+    change = Change(conversation_id=conversation.id, conversation=conversation, grants=(grant,))
+    assert await store.commit([change]) == [Committed()]
+    assert list(await store.standing_grants()) == [grant]
+    await store.close()
+
+
 # --- documents, as one sees them in mongosh --------------------------------------------------------------------
 
 
@@ -277,6 +314,36 @@ async def test_documents_have_object_ids_and_dates(place: Place, store: MongoSto
     assert run["answer"]["messageId"] == run["userMessage"]["id"] == message["_id"]
     for moment in (conversation["updatedAt"], message["createdAt"], message["timestamp"], run["queuedAt"]):
         assert isinstance(moment, datetime)
+
+
+async def test_grants_and_the_audit_are_found_at_the_shell(place: Place, store: MongoStore) -> None:
+    conversation = samples.conversation(project_id=samples.project().id)
+    grant = samples.grant(scope=GrantScope.PROJECT, project_id=conversation.project_id, expires_at=samples.at(60))
+    decision = Decision(outcome=Outcome.ALLOW, rule=Rule.ALLOW_GRANT, reason="", risk=Risk.HIGH, grant_id=grant.id)
+    prompt = samples.prompt(conversation.id, samples.new_request_id(), decision=decision)
+    entry = samples.audit_entry(conversation.id, prompt_id=prompt.id, grant_id=grant.id)
+    change = Change(
+        conversation_id=conversation.id,
+        conversation=conversation,
+        is_new=True,
+        prompts=(PromptMove(prompt=prompt, expect=None),),
+        grants=(grant,),
+        audit=(entry,),
+    )
+    assert await store.commit([change]) == [Committed()]
+    granted = await place.database["conversation_permissions"].find({"status": "granted"}).to_list(10)
+    assert [found["_id"] for found in granted] == [ObjectId(grant.id)]
+    assert granted[0]["projectId"] == ObjectId(conversation.project_id)
+    assert isinstance(granted[0]["expiresAt"], datetime)
+    noted = await place.database["audit_log"].find_one({"conversationId": ObjectId(conversation.id)})
+    assert (noted["_id"], noted["promptId"], noted["grantId"]) == (
+        ObjectId(entry.id),
+        ObjectId(prompt.id),
+        ObjectId(grant.id),
+    )
+    assert isinstance(noted["createdAt"], datetime)
+    asked = await place.database["interactive_prompts"].find_one({"decision.grantId": ObjectId(grant.id)})
+    assert asked["_id"] == ObjectId(prompt.id)
 
 
 async def test_the_queries_of_the_troubleshooting_guide_tell_the_truth(place: Place, store: MongoStore) -> None:

@@ -17,7 +17,7 @@ import pytest
 from baton.core.errors import ConfigError, LeaseLost, Overloaded, StoreUnavailable
 from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, new_object_id
 from baton.core.lifecycle import OPEN_RUN
-from baton.core.models import ConversationStatus, PromptStatus
+from baton.core.models import Conversation, ConversationStatus, PromptStatus
 from baton.core.ports import Change, Committed, ConversationFilter, Refused
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
@@ -420,6 +420,7 @@ async def exercise(store: SqliteStore) -> None:
     for before, beyond in ((None, None), (5, None), (None, 0), (5, 0)):
         await store.history(conversation.id, before=before, after=beyond)
     await exercise_lists(store, conversation.project_id)
+    await exercise_permissions(store, conversation)
     await store.message(run.message_ids[0])
     await store.put_attachment(attachment := samples.attachment(), b"x")
     await store.attachment(attachment.id)
@@ -428,6 +429,21 @@ async def exercise(store: SqliteStore) -> None:
     await store.project(project.id)
     await store.delete_project(project.id)
     await store.purge_conversation(conversation.id)
+
+
+async def exercise_permissions(store: SqliteStore, conversation: Conversation) -> None:
+    """Grants, the audit, and when a server was at work."""
+    grant, entries = samples.grant(conversation.id), tuple(samples.audit_entry(conversation.id) for _ in range(2))
+    change = Change(conversation_id=conversation.id, conversation=conversation, grants=(grant,), audit=entries)
+    await commit_one(store, change)
+    await store.grant(grant.id)
+    await store.standing_grants()
+    await store.grants(conversation.id, conversation.project_id)
+    for conversation_id in (None, conversation.id):
+        page = await store.audit(conversation_id=conversation_id, limit=1)
+        await store.audit(conversation_id=conversation_id, limit=1, cursor=page.next)
+    await store.note_alive(samples.START)
+    await store.alive_at()
 
 
 async def exercise_lists(store: SqliteStore, project_id: ProjectId | None) -> None:
