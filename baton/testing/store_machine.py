@@ -14,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from baton.core.ids import ConversationId, MessageId, RequestId
 from baton.core.models import Conversation, Message, Prompt, PromptStatus, Run, RunStatus
+from baton.core.permissions import AuditEntry, Grant, GrantId, GrantScope, GrantStatus, reaches, revoke
 from baton.core.ports import (
     Change,
     Committed,
@@ -45,6 +46,7 @@ class CommitMachine(RuleBasedStateMachine):
 
     runs = Bundle("runs")
     prompts = Bundle("prompts")
+    grants = Bundle("grants")
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,6 +58,8 @@ class CommitMachine(RuleBasedStateMachine):
         self.stored_messages: dict[ConversationId, dict[MessageId, Message]] = {}
         self.stored_prompts: dict[str, Prompt] = {}
         self.journal: dict[ConversationId, list[JournalRow]] = {}
+        self.stored_grants: dict[GrantId, Grant] = {}
+        self.audit: dict[ConversationId, list[AuditEntry]] = {}
 
     def teardown(self) -> None:
         self.runner.run(self.store.close())
@@ -70,6 +74,11 @@ class CommitMachine(RuleBasedStateMachine):
         """The conversation with the next seq and ordinal."""
         before = self.conversations[place]
         return replace(before, seq=before.seq + 1, ordinal=before.ordinal + 1)
+
+    def place_of(self, conversation_id: ConversationId) -> tuple[int, Conversation]:
+        """The conversation of this id, and where it is kept."""
+        (found,) = [(place, one) for place, one in self.conversations.items() if one.id == conversation_id]
+        return found
 
     def read_each(self, read: Callable[[ConversationId], Coroutine[Any, Any, Read]]) -> list[Read]:
         """What is read of each conversation."""
@@ -89,6 +98,7 @@ class CommitMachine(RuleBasedStateMachine):
             self.conversations[place] = conversation
             self.stored_messages[conversation.id] = {}
             self.journal[conversation.id] = []
+            self.audit[conversation.id] = []
 
     @rule(target=runs, place=st.integers(0, PLACES - 1), content=TEXT)
     def send(self, place: int, content: str) -> tuple[int, RequestId]:
@@ -148,13 +158,54 @@ class CommitMachine(RuleBasedStateMachine):
     def settle(self, prompt_id: str, to: PromptStatus, expect: PromptStatus) -> None:
         before = self.stored_prompts[prompt_id]
         after = replace(before, status=to)
-        conversation_id = before.conversation_id
-        (conversation,) = [one for one in self.conversations.values() if one.id == conversation_id]
+        _, conversation = self.place_of(before.conversation_id)
         moves = (PromptMove(prompt=after, expect=expect),)
-        outcome = self.commit(Change(conversation_id=conversation_id, conversation=conversation, prompts=moves))
+        outcome = self.commit(Change(conversation_id=conversation.id, conversation=conversation, prompts=moves))
         assert outcome == (Committed() if before.status is expect else Lost())
         if outcome == Committed():
             self.stored_prompts[prompt_id] = after
+
+    @rule(
+        target=grants,
+        prompt_id=prompts,
+        expect=st.sampled_from(list(PromptStatus)),
+        scope=st.sampled_from([GrantScope.ALL, GrantScope.CONVERSATION]),
+    )
+    def answer_for_ever(self, prompt_id: str, expect: PromptStatus, scope: GrantScope) -> GrantId:
+        before = self.stored_prompts[prompt_id]
+        place, conversation = self.place_of(before.conversation_id)
+        answered = replace(before, status=PromptStatus.ANSWERED)
+        grant = samples.grant(conversation.id, scope=scope, created_at=samples.at(len(self.stored_grants)))
+        entry = samples.audit_entry(conversation.id, created_at=samples.at(len(self.audit[conversation.id])))
+        change = Change(
+            conversation_id=conversation.id,
+            conversation=self.grown(place),
+            prompts=(PromptMove(prompt=answered, expect=expect),),
+            grants=(grant,),
+            audit=(entry,),
+        )
+        outcome = self.commit(change)
+        assert outcome == (Committed() if before.status is expect else Lost())
+        if outcome == Committed():
+            self.conversations[place] = self.grown(place)
+            self.stored_prompts[prompt_id] = answered
+            self.stored_grants[grant.id] = grant
+            self.audit[conversation.id].append(entry)
+        return grant.id
+
+    @rule(grant_id=grants, place=st.integers(0, PLACES - 1))
+    def revoke_grant(self, grant_id: GrantId, place: int) -> None:
+        grant = self.stored_grants.get(grant_id)
+        if grant is None or grant.status is not GrantStatus.GRANTED:
+            return
+        revoked = revoke(grant, samples.at(999))
+        conversation = self.grown(place)
+        assert (
+            self.commit(Change(conversation_id=conversation.id, conversation=conversation, grants=(revoked,)))
+            == Committed()
+        )
+        self.conversations[place] = conversation
+        self.stored_grants[grant_id] = revoked
 
     @rule(known=runs, text=TEXT)
     def stream(self, known: tuple[int, RequestId], text: str) -> None:
@@ -216,6 +267,19 @@ class CommitMachine(RuleBasedStateMachine):
         for conversation, page in zip(self.conversations.values(), pages, strict=True):
             expected = sorted(self.stored_messages[conversation.id].values(), key=lambda message: message.ordinal)
             assert [(stored.id, stored.seq) for stored in page] == [(one.id, one.seq) for one in expected]
+
+    @invariant()
+    def grants_and_audits_are_equal(self) -> None:
+        reaching = self.read_each(lambda conversation_id: self.store.grants(conversation_id, None))
+        audits = self.read_each(lambda conversation_id: self.store.audit(conversation_id=conversation_id))
+        for conversation, grants, page in zip(self.conversations.values(), reaching, audits, strict=True):
+            expected = {
+                grant.id: grant for grant in self.stored_grants.values() if reaches(grant, conversation.id, None)
+            }
+            found = [grant for grant in grants if grant.id in self.stored_grants]
+            assert {grant.id: grant for grant in found} == expected
+            assert len(found) == len(expected)
+            assert list(page.items) == self.audit[conversation.id][::-1]
 
 
 def run_machine(machine: type[CommitMachine]) -> None:

@@ -17,9 +17,10 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import AutoReconnect, BulkWriteError
 
 from baton.core.errors import LeaseLost, StoreUnavailable
-from baton.core.ids import PromptId, new_object_id
+from baton.core.ids import ConversationId, PromptId, new_object_id
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, PromptStatus, Run, RunStatus
+from baton.core.permissions import revoke
 from baton.core.ports import Change, Committed, JournalTrim, Known, Lost, PromptMove, Refused, RunMove
 from baton.storage import mongo_commit, mongo_pending
 from baton.storage.migrate import migrate
@@ -35,6 +36,8 @@ Dump: TypeAlias = dict[str, list[dict[str, Any]]]
 
 
 ASKED = PromptId("0" * 24)
+STANDING = samples.grant()
+NOTED = samples.audit_entry(ConversationId(new_object_id()))
 
 
 class Died(Exception):
@@ -174,12 +177,33 @@ def _messages_only(conversation: Conversation, run: Run) -> list[Change]:
     return [Change(conversation_id=conversation.id, conversation=changed, messages=(spoken,))]
 
 
-CASES = [_send, _first_send, _import, _end, _question, _messages_only]
+def _answer(conversation: Conversation, run: Run) -> list[Change]:
+    prompt = samples.prompt(conversation.id, run.request_id, id=ASKED, seq=4)
+    answered = replace(prompt, status=PromptStatus.ANSWERED, selected_option="allow_always", seq=5)
+    entries = [samples.audit_entry(conversation.id, request_id=run.request_id, prompt_id=ASKED) for _ in range(2)]
+    return [
+        Change(
+            conversation_id=conversation.id,
+            conversation=replace(conversation, seq=5),
+            runs=(RunMove(run=replace(run, seq=5), expect=OPEN_RUN),),
+            prompts=(PromptMove(prompt=answered, expect=PromptStatus.PENDING),),
+            grants=(samples.grant(conversation.id), samples.grant(), revoke(STANDING, samples.at(5))),
+            audit=tuple(entries),
+        )
+    ]
+
+
+def _revoke(conversation: Conversation, run: Run) -> list[Change]:
+    grants = (revoke(STANDING, samples.at(5)),)
+    return [Change(conversation_id=conversation.id, conversation=replace(conversation, seq=5), grants=grants)]
+
+
+CASES = [_send, _first_send, _import, _end, _question, _messages_only, _answer, _revoke]
 Case: TypeAlias = Callable[[Conversation, Run], list[Change]]
 
 
 def prepared() -> tuple[list[Change], Conversation, Run]:
-    """A running run with rows in the journal and a pending prompt, as every case finds it."""
+    """A running run with rows in the journal, a pending prompt, a grant and a noted decision: what every case finds."""
     send = samples.send(samples.conversation(), is_new=True, status=RunStatus.RUNNING)
     assert send.conversation is not None
     assert send.new_run is not None
@@ -189,7 +213,13 @@ def prepared() -> tuple[list[Change], Conversation, Run]:
     changes = [
         send,
         *(Change(conversation_id=conversation.id, journal=row) for row in rows),
-        Change(conversation_id=conversation.id, conversation=conversation, prompts=(asked,)),
+        Change(
+            conversation_id=conversation.id,
+            conversation=conversation,
+            prompts=(asked,),
+            grants=(STANDING,),
+            audit=(NOTED,),
+        ),
     ]
     return changes, conversation, run
 
@@ -351,6 +381,40 @@ async def test_a_change_of_which_a_part_is_missing_was_never_begun(
     await successor.repair()
     assert (await place.pending(), await place.dump()) == (0, state_before)
     await successor.close()
+
+
+async def test_an_entry_of_the_audit_that_is_there_is_not_written_again_after_a_crash(place: Place) -> None:
+    before, conversation, _ = prepared()
+    await place.begin_with(before)
+    failing = Failing(Died())
+    doomed = await place.store(failing)
+    failing.arm(1)
+    forged = replace(NOTED, outcome="deny", user_id=None)
+    missing = samples.audit_entry(conversation.id)
+    change = Change(conversation_id=conversation.id, conversation=conversation, audit=(forged, missing))
+    with pytest.raises(Died):
+        await doomed.commit([change])
+    successor = await place.store()
+    assert await successor.repair() == 1
+    assert (await successor.audit(conversation_id=NOTED.conversation_id)).items == (NOTED,)
+    assert (await successor.audit(conversation_id=conversation.id)).items == (missing,)
+    await successor.close()
+
+
+async def test_a_change_that_is_overtaken_grants_and_notes_nothing(place: Place) -> None:
+    before, conversation, run = prepared()
+    await place.begin_with(before)
+
+    async def interfere(call: Call) -> None:
+        if call.collection == "pending_changes" and call.method == "insert_many":
+            await place.client[place.name]["runs"].update_many({}, {"$set": {"status": "aborted"}})
+
+    store = await place.store(interfere)
+    (change,) = _answer(conversation, run)
+    assert await store.commit([change]) == [Lost()]
+    assert [await store.grant(grant.id) for grant in change.grants] == [None, None, STANDING]
+    assert (await store.audit()).items == (NOTED,)
+    await store.close()
 
 
 # --- who else writes -------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import pytest
@@ -170,6 +171,9 @@ async def test_an_operator_in_the_place_of_a_value_finds_nothing(store: MongoSto
     assert (await store.changes_after(value, 0, 10)).messages == ()
     assert list(await store.prompts(conversation_id=value)) == []
     assert not await store.delete_project(value)
+    assert await store.grant(value) is None
+    assert list(await store.grants(value, value)) == []
+    assert (await store.audit(conversation_id=value)).items == ()
     await store.purge_conversation(value)
     assert (await store.counts()).messages["completed"] == 1
 
@@ -179,6 +183,7 @@ async def test_an_operator_in_a_filter_lists_nothing(store: MongoStore, value: A
     assert (await store.conversations(ConversationFilter(session_id=value))).items == ()
     assert (await store.conversations(ConversationFilter(project_id=value))).items == ()
     assert (await store.search("hello", project_id=value)).items == ()
+    assert list(await store.grants(samples.conversation().id, value)) == []
 
 
 @pytest.mark.parametrize("value", [value for value in OPERATORS if not isinstance(value, str)], ids=repr)
@@ -186,7 +191,11 @@ async def test_an_operator_is_not_stored_as_an_id(store: MongoStore, value: Any)
     conversation = samples.conversation()
     bad_request = samples.send(conversation, is_new=True, request_id=value)
     bad_id = Change(conversation_id=value, conversation=conversation, is_new=True)
-    for change in (bad_request, bad_id):
+    bad_grant = Change(
+        conversation_id=conversation.id, conversation=conversation, is_new=True, grants=(samples.grant(id=value),)
+    )
+    bad_entry = replace(bad_grant, grants=(), audit=(samples.audit_entry(conversation.id, prompt_id=value),))
+    for change in (bad_request, bad_id, bad_grant, bad_entry):
         (outcome,) = await store.commit([change])
         assert isinstance(outcome, Refused)
     assert await store.conversation(conversation.id) is None
@@ -205,6 +214,8 @@ async def test_limits_below_one_list_nothing(store: MongoStore) -> None:
     assert list(await store.runs(frozenset(RunStatus), limit=0)) == []
     assert list(await store.prompts(PromptStatus.PENDING, limit=0)) == []
     assert list(await store.projects(limit=0)) == []
+    assert list(await store.standing_grants(limit=0)) == []
+    assert list(await store.grants(samples.conversation().id, None, limit=0)) == []
     assert list(await store.history(samples.conversation().id, limit=0)) == []
     assert (await store.search("hello", limit=0)).items == ()
     assert len(await store.runs(frozenset(RunStatus))) == 1
