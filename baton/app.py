@@ -25,9 +25,10 @@ from baton.core.models import Attachment
 from baton.core.ports import Clock, Store
 from baton.credentials import Credentials
 from baton.database import bring_up_to_date, make_store
-from baton.jobs import RENEW_EVERY_S, SWEEP_EVERY_S, Jobs
+from baton.jobs import RENEW_EVERY_S, SILENCE_EVERY_S, SWEEP_EVERY_S, Jobs
 from baton.services.catalog import Services, build_services
 from baton.services.recovery import recover
+from baton.services.silence import SILENT
 from baton.serving import PRESENCE
 from baton.settings import Settings
 from baton.web.access import Access
@@ -134,7 +135,8 @@ class Server:
             active=sum(run.status not in ("queued",) for run in runs),
             queued=sum(run.status == "queued" for run in runs),
             away=sum(run.away for run in runs),
-            pending_prompts=self.services.lanes.pending_prompt_count(),
+            stuck=sum(run.status in SILENT and run.deadline_at is not None and not run.away for run in runs),
+            pending_prompts=len(self.services.lanes.pending_prompts()),
         )
 
     def lease_lost(self) -> None:
@@ -162,10 +164,12 @@ class Server:
         services = self.services
         services.snapshots.epoch = await self.store.epoch()
         await recover(self.store, services.lanes)
+        await services.deadlines.resume()
         services.intake.on_lease_lost = self.lease_lost
         await self.jobs.spawn("flush", services.intake.run())
         await self.jobs.spawn("dispatch", services.dispatcher.run())
         await self.jobs.every(SWEEP_EVERY_S, "deadlines", services.deadlines.sweep)
+        await self.jobs.every(SILENCE_EVERY_S, "silence", services.silence.sweep)
         await self.jobs.every(RENEW_EVERY_S, "lease", self.store.renew_lease)
         if self.local is not None:
             await self.local.start()
@@ -186,6 +190,7 @@ class Server:
                 working_directory=folders[0],
                 hostname=platform.node(),
                 workspaces=tuple(Workspace(path=f, name=os.path.basename(f) or f) for f in folders),
+                allow_bypass=settings.allow_bypass,
                 max_concurrent=settings.max_concurrent_requests,
             ),
             clock=self.clock,

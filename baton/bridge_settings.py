@@ -54,6 +54,12 @@ class BridgeSettings:
         help="Agents that speak the Agent Client Protocol, each with the command that starts it: docs/acp.md.",
         shown="none",
     )
+    allow_bypass: bool = declare(
+        "BATON_ALLOW_BYPASS",
+        False,
+        kinds.SWITCH,
+        help="Whether people may let agents here work without asking (bypassPermissions).",
+    )
     max_concurrent: int = declare(
         "BATON_MAX_CONCURRENT_REQUESTS", 5, kinds.whole(1), help="Runs that are worked on at the same time."
     )

@@ -82,6 +82,7 @@ def make_bridge(settings: BridgeSettings, spool: SpoolFolder, token: str | None)
             hostname=platform.node(),
             working_directory=folders[0],
             workspaces=tuple(Workspace(path=folder, name=os.path.basename(folder) or folder) for folder in folders),
+            allow_bypass=settings.allow_bypass,
             max_concurrent=settings.max_concurrent,
         ),
         link=LinkOptions(

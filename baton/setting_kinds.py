@@ -10,8 +10,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from baton.agents.naming import parse_acp_commands
+from baton.core.models import PromptType
+from baton.core.permissions import Risk
 
 TOKEN_MIN_LENGTH: Final = 20
+_PROMPT_KINDS: Final = (*(risk.value for risk in Risk), *(kind.value for kind in PromptType))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,26 @@ def seconds(*, from_zero: bool) -> Kind:
     return Kind("seconds, 0 or more" if from_zero else "seconds, more than 0", read)
 
 
+def _read_seconds(text: str) -> float:
+    return float(seconds(from_zero=True).read(text))
+
+
+def _read_stages(text: str) -> tuple[float, ...]:
+    stages = tuple(_read_seconds(part) for part in _split_list(text))
+    if list(stages) != sorted(set(stages)) or stages[0] == 0:
+        raise ValueError(text)
+    return stages
+
+
+def _read_prompt_timeouts(text: str) -> dict[str, float]:
+    found = {}
+    for part in _split_list(text):
+        name, _, value = part.partition("=")
+        known = {item.lower(): item for item in _PROMPT_KINDS}
+        found[known[name.strip().lower()]] = _read_seconds(value)
+    return found
+
+
 def _read_switch(text: str) -> bool:
     return {"on": True, "1": True, "true": True, "yes": True, "off": False, "0": False, "false": False, "no": False}[
         text.lower()
@@ -141,6 +164,10 @@ def _read_text(text: str) -> str:
     return text.strip()
 
 
+SECONDS_LIST = Kind("seconds more than 0, separated by commas, in growing order", _read_stages)
+PROMPT_TIMEOUTS = Kind(
+    f"name=seconds, several separated by commas; names are {', '.join(_PROMPT_KINDS)}", _read_prompt_timeouts
+)
 SWITCH = Kind("on or off", _read_switch)
 ORIGIN = Kind("an address like https://baton.example.org, without a path", _read_origin)
 BACKEND = Kind("a server's address like https://baton.example.org, without a path", _read_backend)

@@ -139,6 +139,12 @@ class Settings:
         kinds.whole(1),
         help="Runs that the in-process bridge works on at the same time.",
     )
+    allow_bypass: bool = declare(
+        "BATON_ALLOW_BYPASS",
+        False,
+        kinds.SWITCH,
+        help="Whether people may let agents of the in-process bridge work without asking (bypassPermissions).",
+    )
     transports: tuple[str, ...] = declare(
         "BATON_TRANSPORTS", TRANSPORTS, kinds.several_of(*TRANSPORTS), help="How Socket.IO clients may connect."
     )
@@ -212,10 +218,19 @@ LIMIT_HELP: Final[dict[str, str]] = {
     "shutdown_s": "How long a stop may take.",
     "flush_floor_s": "Least time between two writes of the stream: trades CPU for latency.",
     "rpc_timeout_s": "How long a bridge may take to answer a question.",
+    "prompt_timeout_s": "How long a prompt waits for a person; 0: for ever.",
+    "prompt_timeouts_s": "The same for prompts of one risk or type, such as CRITICAL=600,question=0.",
+    "prompt_stages_s": "When a prompt that nobody answers tells louder.",
+    "seen_lease_s": "How long one look of a person at a prompt holds its deadline up.",
+    "bypass_s": "How long the mode bypassPermissions lasts.",
+    "stuck_after_s": "Silence of a run after which its bridge is asked what it waits for; 0: never.",
+    "stuck_grace_s": "How long a silent run that waits for nothing may still go on; its deadline is shown.",
+    "model_grace_s": "The same for a silent run that waits for its model.",
 }
 """What each limit means, for help and documentation (a test holds it complete)."""
 
-_LIMITS_FROM_ZERO: Final = frozenset({"abort_grace_s", "flush_floor_s"})
+_LIMITS_FROM_ZERO: Final = frozenset({"abort_grace_s", "flush_floor_s", "prompt_timeout_s", "stuck_after_s"})
+_LIMIT_KINDS: Final = {"prompt_timeouts_s": kinds.PROMPT_TIMEOUTS, "prompt_stages_s": kinds.SECONDS_LIST}
 
 
 def settings_table() -> tuple[Setting, ...]:
@@ -235,14 +250,27 @@ def limits_table() -> tuple[Setting, ...]:
             name=item.name,
             variable=f"BATON_{item.name.upper()}",
             aliases=(),
-            kind=kinds.whole(1) if item.type is int else kinds.seconds(from_zero=item.name in _LIMITS_FROM_ZERO),
-            default=f"{item.default:g}" if isinstance(item.default, float) else str(item.default),
+            kind=_limit_kind(item),
+            default=_limit_default(item),
             help=LIMIT_HELP.get(item.name, ""),
             is_secret=False,
             has_option=False,
         )
         for item in dataclasses.fields(Limits)
     )
+
+
+def _limit_kind(item: "dataclasses.Field[Any]") -> kinds.Kind:
+    if item.name in _LIMIT_KINDS:
+        return _LIMIT_KINDS[item.name]
+    return kinds.whole(1) if item.type is int else kinds.seconds(from_zero=item.name in _LIMITS_FROM_ZERO)
+
+
+def _limit_default(item: "dataclasses.Field[Any]") -> str:
+    if item.default is dataclasses.MISSING:
+        return ""
+    values = item.default if isinstance(item.default, tuple) else (item.default,)
+    return ",".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ _SQLITE = (
         outcome = coalesce(json_extract(doc, '$.outcome'), ''),
         handler = coalesce(json_extract(doc, '$.handler'), '')
     """,
+    """
+    CREATE INDEX conversations_bypassing ON conversations (id) WHERE json_extract(doc, '$.bypassUntil') IS NOT NULL
+    """,
     "CREATE INDEX audit_log_newest ON audit_log (createdAt, id)",
     "CREATE INDEX audit_log_conversation ON audit_log (conversationId, createdAt, id)",
     """
@@ -56,6 +59,7 @@ _MONGO_INDEXES: dict[str, list[list[tuple[str, int]]]] = {
         [("scope", 1), ("projectId", 1), ("createdAt", -1), ("_id", -1)],
         [("scope", 1), ("conversationId", 1), ("createdAt", -1), ("_id", -1)],
     ],
+    "conversations": [[("bypassUntil", 1)]],
     "audit_log": [
         [("createdAt", -1), ("_id", -1)],
         [("conversationId", 1), ("createdAt", -1), ("_id", -1)],

@@ -118,9 +118,36 @@ def test_values_that_are_refused(variable: str, value: str) -> None:
 
 
 def test_every_limit_can_be_set_by_its_name() -> None:
+    of_a_kind = {"prompt_timeouts_s": ("CRITICAL=7", {"CRITICAL": 7}), "prompt_stages_s": ("7,8", (7, 8))}
     for limit in limits_table():
-        settings = read(**{limit.variable: "7"})
-        assert settings.limits == dataclasses.replace(Limits(), **{limit.name: 7})
+        text, value = of_a_kind.get(limit.name, ("7", 7))
+        settings = read(**{limit.variable: text})
+        assert settings.limits == dataclasses.replace(Limits(), **{limit.name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("BATON_PROMPT_TIMEOUTS_S", "critical"),
+        ("BATON_PROMPT_TIMEOUTS_S", "WILD=3"),
+        ("BATON_PROMPT_TIMEOUTS_S", "HIGH=-1"),
+        ("BATON_PROMPT_TIMEOUTS_S", "HIGH=1,,LOW=2"),
+        ("BATON_PROMPT_STAGES_S", "60,30"),
+        ("BATON_PROMPT_STAGES_S", "0,30"),
+        ("BATON_PROMPT_STAGES_S", "soon"),
+    ],
+)
+def test_deadlines_of_prompts_that_make_no_sense_are_refused_by_name(name: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=name):
+        read(**{name: text})
+
+
+def test_risks_and_types_of_prompts_are_named_in_any_case() -> None:
+    limits = read(BATON_PROMPT_TIMEOUTS_S="critical=60, Plan_Review=0").limits
+    assert limits.prompt_timeouts_s == {"CRITICAL": 60, "plan_review": 0}
+    assert limits.prompt_timeout_of("CRITICAL", "tool_permission") == 60
+    assert limits.prompt_timeout_of("LOW", "plan_review") is None
+    assert limits.prompt_timeout_of("HIGH", "tool_permission") == 1800
 
 
 def test_every_setting_and_every_limit_is_explained() -> None:

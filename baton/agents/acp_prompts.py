@@ -88,6 +88,7 @@ def permission_for(
         tool_use_id=call.tool_call_id,
         input=given,
         options=tuple(shown),
+        editable=False,
     )
     by_kind: dict[str, str] = {option.kind: option.option_id for option in reversed(offered)}
     return Permission(prompt, {name: option.option_id for name, option in named}, by_kind)

@@ -196,7 +196,6 @@ class ClaudeAgent:
             fork=forks,
             model=task.model or plan.model,
             mode=_mode_of(task.permission_mode),
-            allowed_tools=task.allowed_tools,
         )
 
     def _new_plan(self, folder: str) -> "SessionPlan":
@@ -322,8 +321,7 @@ def _models_of(info: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _fits(running: "SessionPlan", asked: "SessionPlan") -> bool:
     """Whether the running process can serve what is asked; model and mode can be changed while it runs."""
-    same_place = running.working_directory == asked.working_directory
-    return same_place and running.allowed_tools == asked.allowed_tools and not asked.fork
+    return running.working_directory == asked.working_directory and not asked.fork
 
 
 def _seconds(settings: Mapping[str, str], name: str, default: float) -> float:

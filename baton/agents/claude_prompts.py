@@ -5,7 +5,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -127,34 +127,21 @@ class Decision:
     """The mode that the conversation is in from now on."""
 
 
-def result_for(
-    prompt: PromptAsked, tool_input: ToolInput, answer: PromptAnswer, suggestions: Sequence[sdk.PermissionUpdate] = ()
-) -> Decision:
-    """The decision that this answer comes to. An option that is not known counts as a denial."""
+def result_for(prompt: PromptAsked, tool_input: ToolInput, answer: PromptAnswer) -> Decision:
+    """The decision that this answer comes to. An option that is not known counts as a denial.
+
+    What Claude Code suggests to allow from now on is never handed back: what lasts is decided, and recorded, by the
+    server, which says each time that this call is allowed.
+    """
     if prompt.type is PromptType.QUESTION:
         return _question_result(tool_input, answer)
     if prompt.type is PromptType.PLAN_REVIEW:
         return _plan_result(tool_input, answer)
     if answer.selected_option in ("allow_once", "allow_session", "allow_always"):
-        once = answer.selected_option == "allow_once"
         changed = answer.input if isinstance(answer.input, dict) else dict(tool_input)
-        updates = [] if once else session_rules(suggestions)
-        return Decision(sdk.PermissionResultAllow(updated_input=changed, updated_permissions=updates or None))
+        return Decision(sdk.PermissionResultAllow(updated_input=changed))
     stops = answer.selected_option == "deny_stop"
     return Decision(sdk.PermissionResultDeny(message=answer.message or _DENIED, interrupt=stops), stops=stops)
-
-
-def session_rules(suggestions: Sequence[sdk.PermissionUpdate]) -> list[sdk.PermissionUpdate]:
-    """The allow rules among them, for this process of Claude Code only.
-
-    Handed back unchanged they would be written into the repository (`.claude/settings.local.json`). What would
-    change the mode or open further folders is left out: that is not what the person was asked.
-    """
-    return [
-        sdk.PermissionUpdate(type="addRules", rules=update.rules, behavior="allow", destination="session")
-        for update in suggestions
-        if update.type == "addRules" and update.behavior == "allow" and update.rules
-    ]
 
 
 def _plan_result(tool_input: ToolInput, answer: PromptAnswer) -> Decision:
@@ -224,7 +211,7 @@ class TurnPrompts:
         answer = await self._ask(prompt)
         if answer is None:
             return None
-        decision = result_for(prompt, tool_input, answer, context.suggestions)
+        decision = result_for(prompt, tool_input, answer)
         self.was_stopped = self.was_stopped or decision.stops
         if decision.mode is not None:
             self.turn.emit(ModeUpdated(mode=decision.mode))

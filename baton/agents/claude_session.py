@@ -10,7 +10,6 @@ are told to `on_background`, whose answer is to have `follow` called.
 """
 
 import asyncio
-import json
 import logging
 import uuid
 from collections import deque
@@ -59,7 +58,6 @@ class SessionPlan:
     working_directory: str
     model: str | None = None
     mode: CliMode = "default"
-    allowed_tools: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -285,8 +283,6 @@ class ClaudeSession:
             resume=plan.resume,
             fork_session=plan.fork,
             session_id=None if resumes else plan.session_id,
-            # By settings and not by `allowed_tools`, which warns that such tools are not asked for: that is the aim.
-            settings=json.dumps({"permissions": {"allow": plan.allowed_tools}}) if plan.allowed_tools else None,
             # A repository's own settings could run its hooks.
             setting_sources=["user", "project", "local"] if self.trusts_folder else ["user"],
             system_prompt={"type": "preset", "preset": "claude_code"},

@@ -4,11 +4,13 @@
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Final
 
 from baton.core.ids import AttachmentId, BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId, UserId
 from baton.core.models import PermissionMode, PromptResponse
+from baton.core.permissions import GrantEffect, GrantScope
 
 
 class AccountRole(StrEnum):
@@ -119,6 +121,17 @@ class RespondPrompt:
     prompt_id: PromptId
     selected_option: str
     response: PromptResponse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateGrant:
+    """Allow or deny the calls of a tool from now on. `pattern`: only those whose input it means."""
+
+    tool_name: str
+    pattern: str | None = None
+    scope: GrantScope = GrantScope.CONVERSATION
+    effect: GrantEffect = GrantEffect.ALLOW
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,6 +189,8 @@ class PromptAsked:
     options: tuple[PromptOption, ...] = ()
     questions: tuple[Question, ...] = ()
     risk: str | None = None
+    editable: bool | None = None
+    """False: the agent cannot take a changed `input`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Every limit on sizes, counts and times that the domain knows, with its default. Settings may change each."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 MEBI = 1 << 20
 
@@ -39,3 +40,25 @@ class Limits:
     flush_floor_s: float = 0.004
     """The least time between two flushes: trades CPU for milliseconds nobody sees (benchmarks/relay.py)."""
     rpc_timeout_s: float = 10.0
+    prompt_timeout_s: float = 1800.0
+    """How long a prompt waits for a person; 0: for ever."""
+    prompt_timeouts_s: Mapping[str, float] = field(default_factory=dict)
+    """The same for prompts of one risk (`CRITICAL`) or type (`question`); the risk counts before the type."""
+    prompt_stages_s: tuple[float, ...] = (30.0, 60.0, 120.0)
+    """When a prompt that nobody answers tells louder."""
+    seen_lease_s: float = 60.0
+    """How long one look of a person at a prompt holds its deadline up."""
+    bypass_s: float = 3600.0
+    """How long `bypassPermissions` lasts."""
+    stuck_after_s: float = 180.0
+    """Silence of a run after which its bridge is asked what it waits for; 0: never."""
+    stuck_grace_s: float = 120.0
+    """How long a silent run that waits for nothing may still go on, under a deadline that is shown."""
+    model_grace_s: float = 900.0
+    """The same for one that waits for its model."""
+
+    def prompt_timeout_of(self, risk: str, prompt_type: str) -> float | None:
+        """Seconds that a prompt of this risk and type waits for a person; None: for ever."""
+        named = self.prompt_timeouts_s
+        seconds = named.get(risk, named.get(prompt_type, self.prompt_timeout_s))
+        return seconds or None

@@ -391,6 +391,8 @@ class Prompt:
     tool_name: str | None = None
     tool_use_id: str | None = None
     risk_level: str = "HIGH"
+    editable: bool = True
+    """Whether the agent can take a changed `input`."""
     decision: Decision | None = None
     """What the rules said when the agent asked; None for plans and questions, and before the rules were asked."""
     input: Json = None

@@ -335,10 +335,18 @@ class Store(Protocol):
 
     async def grant(self, grant_id: GrantId) -> Grant | None: ...
 
+    async def put_grant(self, grant: Grant) -> None:
+        """Insert or replace, outside a change: one that a person gives or takes back, or that has run out."""
+        ...
+
     async def audit(
         self, *, conversation_id: ConversationId | None = None, cursor: str | None = None, limit: int = 100
     ) -> Page[AuditEntry]:
         """Newest first; None: of all conversations, purged ones too. Raises InvalidRequest for a cursor not ours."""
+        ...
+
+    async def bypassing(self, limit: int = 10_000) -> Sequence[ConversationId]:
+        """Conversations whose `bypassPermissions` has an end; what a server loads at its start."""
         ...
 
     async def note_alive(self, at: datetime) -> None:

@@ -9,8 +9,10 @@ from baton.core.models import PermissionMode
 from baton.schemas.fields import Amount, Flag, Items, Moment, WholeNumber
 from baton.schemas.resources import (
     AttachmentSchema,
+    AuditEntrySchema,
     BridgeSchema,
     ConversationSchema,
+    GrantSchema,
     MessageSchema,
     OwnId,
     ProjectSchema,
@@ -95,6 +97,25 @@ class PromptsAnswer(DoneAnswer):
     """Prompts, newest first."""
 
     prompts = _many(PromptSchema)
+
+
+class GrantAnswer(DoneAnswer):
+    """One grant."""
+
+    permission = _one(GrantSchema)
+
+
+class GrantsAnswer(DoneAnswer):
+    """Grants, newest first."""
+
+    permissions = _many(GrantSchema)
+
+
+class AuditAnswer(DoneAnswer):
+    """Decisions, newest first. `next`: the cursor of the page that follows; null at the end."""
+
+    entries = _many(AuditEntrySchema)
+    next = Words(allow_none=True)
 
 
 class ModeAnswer(DoneAnswer):

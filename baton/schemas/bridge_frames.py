@@ -155,6 +155,7 @@ class PromptPart(Part):
     options = several(PromptOptionPart)
     questions = several(QuestionPart)
     risk = Words(load_default=None)
+    editable = Flag(load_default=None)
 
 
 class PermissionRequestPart(NumberedPart):

@@ -284,6 +284,7 @@ class PromptSchema(Resource):
     input = JsonValue(allow_none=True)
     options = Items(fields.Nested(PromptOptionSchema), most=None)
     questions = Items(fields.Nested(QuestionSchema), most=None)
+    editable = Flag()
     status = fields.Enum(models.PromptStatus, by_value=True)
     selected_option = Words(allow_none=True)
     response = fields.Nested(PromptResponseSchema, allow_none=True)

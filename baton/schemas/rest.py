@@ -11,15 +11,18 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from baton.core import commands
-from baton.core.ids import BridgeId, ProjectId, new_object_id
+from baton.core.ids import BridgeId, ConversationId, ProjectId, new_object_id
 from baton.core.models import ConversationStatus, PermissionMode, PromptStatus
+from baton.core.permissions import GrantEffect, GrantScope
 from baton.core.ports import ConversationFilter
 from baton.schemas.browser import SendMessageSchema
-from baton.schemas.fields import Mode, Name, ObjectId, Path, Payload, RequestName, Text
+from baton.schemas.fields import Mode, Moment, Name, ObjectId, Path, Payload, RequestName, Text
 
 MAX_CONVERSATIONS = 200
 MAX_MESSAGES = 500
 MAX_HITS = 100
+MAX_ENTRIES = 1000
+MAX_PATTERN_CHARS = 500
 _MAX_CURSOR_LENGTH = 500
 _MAX_TOKEN_LENGTH = 512
 _DIGITS = re.compile(r"[0-9]{1,15}\Z", re.ASCII)
@@ -74,6 +77,15 @@ class SessionsQuery:
     working_directory: str | None = None
     next: str | None = None
     limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditQuery:
+    """Which decisions."""
+
+    conversation_id: ConversationId | None = None
+    next: str | None = None
+    limit: int = 100
 
 
 class ConversationsQuerySchema(Payload):
@@ -165,6 +177,26 @@ class PromptsQuerySchema(Payload):
     """`GET /api/chat/prompts`."""
 
     status = fields.Enum(PromptStatus, by_value=True, load_default=None)
+
+
+class CreateGrantSchema(Payload):
+    """`POST .../{id}/permissions`."""
+
+    command = commands.CreateGrant
+    tool_name = Name(required=True)
+    pattern = Text(allow_none=True, most=MAX_PATTERN_CHARS)
+    scope = fields.Enum(GrantScope, by_value=True)
+    effect = fields.Enum(GrantEffect, by_value=True)
+    expires_at = Moment(allow_none=True)
+
+
+class AuditQuerySchema(Payload):
+    """`GET /api/audit`."""
+
+    command = AuditQuery
+    conversation_id = ObjectId("conversation")
+    next = Text(most=_MAX_CURSOR_LENGTH)
+    limit = QueryNumber(least=1, most=MAX_ENTRIES)
 
 
 class SendBodySchema(SendMessageSchema):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from baton.core import lifecycle, stream
-from baton.core.events import MessageChanged, ModeChanged, PromptOpened, PromptResolved, Streamed
+from baton.core.events import MessageChanged, PromptOpened, PromptResolved, Streamed
 from baton.core.frames import (
     Aborted,
     Complete,
@@ -17,34 +17,31 @@ from baton.core.frames import (
     PermissionApplied,
     PermissionCancel,
     PermissionRequest,
-    PromptAsked,
     RunFrame,
     Started,
     Stream,
 )
-from baton.core.ids import MessageId, PromptId, new_object_id
-from baton.core.models import (
-    PermissionMode,
-    Prompt,
-    PromptStatus,
-    PromptType,
-    RunStatus,
-)
+from baton.core.ids import MessageId
+from baton.core.models import PermissionMode, Prompt, PromptStatus, RunStatus
 from baton.core.ports import JournalRow
-from baton.core.prompt_options import DEFAULT_OPTIONS
 from baton.core.stream import StreamEvent
 from baton.core.transcript import LiveMessage, Taken
+from baton.services.answering import go_on
+from baton.services.asking import Asking
 from baton.services.endings import change_session, end_run, store_live_message
+from baton.services.judging import agent_mode, mode_of
 from baton.services.lanes import Draft
 from baton.services.memory import LiveRun
+from baton.services.modes import change_mode
 
 
 class Absorber:
     """Feeds the waiting frames of one run into one draft."""
 
-    def __init__(self, draft: Draft, live: LiveRun) -> None:
+    def __init__(self, draft: Draft, live: LiveRun, asking: Asking) -> None:
         self._draft = draft
         self._live = live
+        self._asking = asking
         self._shown: list[StreamEvent] = []
         self._touched: list[LiveMessage] = []
         self._journalled: list[StreamEvent] = []
@@ -53,6 +50,8 @@ class Absorber:
 
     def absorb(self, frames: Sequence[RunFrame]) -> None:
         """Draft everything that these frames say; what comes after a final one is dropped."""
+        if self._live.deadline_at is not None:
+            self._end_silence()
         for frame in frames:
             self._live.bridge_seq = frame.seq
             _ABSORB[type(frame)](self, frame)
@@ -84,11 +83,8 @@ class Absorber:
         ):
             return
         self._close_envelope()
-        prompt = new_prompt(self._draft, self._live, frame.prompt)
-        self._draft.store_prompt(prompt, None)
-        self._draft.tell(PromptOpened(prompt), prompt.seq)
         self._needs_run = True
-        self._move(RunStatus.AWAITING_INPUT)
+        self._asking.open(self._draft, self._live, frame.prompt)
 
     def applied(self, frame: PermissionApplied) -> None:
         """The agent has the answer."""
@@ -114,8 +110,7 @@ class Absorber:
         self._draft.store_prompt(replace(ended, seq=seq), prompt.status)
         self._draft.tell(PromptResolved(self._draft.memory.prompts[prompt.id]), seq)
         self._needs_run = True
-        if not self._draft.memory.pending_prompts(frame.request_id):
-            self._move(RunStatus.RUNNING)
+        go_on(self._draft, self._live)
 
     def completed(self, frame: Complete) -> None:
         """Final: done."""
@@ -161,17 +156,16 @@ class Absorber:
         self._journalled.extend(taken.journalled)
 
     def _change_mode(self, name: str) -> None:
-        """The agent changed its mode (a plan was accepted with edits): the conversation keeps it.
+        """The agent changed its mode (it began to plan, or ended that): the conversation keeps it.
 
-        Only people give an agent the right to ask nobody.
+        Only people give an agent the right to ask less: a plan's answer does that itself (`prompts`).
         """
-        conversation = self._draft.memory.conversation
-        if name not in list(PermissionMode) or name in (PermissionMode.BYPASS, conversation.permission_mode):
+        mode = mode_of(self._draft.memory, self._live.run)
+        if name not in (PermissionMode.PLAN, PermissionMode.DEFAULT) or agent_mode(mode) == name:
             return
         self._close_envelope()
-        mode = PermissionMode(name)
-        self._draft.store_conversation(replace(conversation, permission_mode=mode))
-        self._draft.tell(ModeChanged(mode, "agent"))
+        change_mode(self._draft, PermissionMode(name), by="agent")
+        self._needs_run = True
 
     def _show_whole(self, message: LiveMessage, taken: Taken) -> None:
         if taken.replaces:
@@ -232,6 +226,12 @@ class Absorber:
 
     # --- run and prompts ---------------------------------------------------------------------------------------
 
+    def _end_silence(self) -> None:
+        """Something is heard of it again: the deadline of a silent run (`silence`) counts no longer."""
+        self._needs_run = True
+        run = self._live.run
+        self._draft.move_run(self._live, replace(run, deadline_at=None, deadline_reason=None))
+
     def _run_on(self) -> None:
         """The first sign of life makes a dispatched run a running one."""
         if self._live.status is RunStatus.DISPATCHED:
@@ -275,33 +275,3 @@ _ABSORB: Final[dict[type, Callable[..., None]]] = {
     Failed: Absorber.failed,
     Aborted: Absorber.aborted,
 }
-
-
-def new_prompt(draft: Draft, live: LiveRun, asked: PromptAsked) -> Prompt:
-    """The document of a question; it waits without a deadline until somebody answers or its run ends."""
-    return Prompt(
-        id=PromptId(new_object_id()),
-        conversation_id=live.run.conversation_id,
-        project_id=draft.memory.conversation.project_id,
-        request_id=live.run.request_id,
-        seq=draft.next_seq(),
-        session_id=live.session_id,
-        type=asked.type,
-        title=asked.title,
-        message=asked.message,
-        tool_name=asked.tool_name,
-        tool_use_id=asked.tool_use_id,
-        risk_level=_risk(asked),
-        input=asked.input,
-        options=asked.options or DEFAULT_OPTIONS[asked.type],
-        questions=asked.questions,
-        created_at=draft.now,
-        bridge_prompt_id=asked.prompt_id,
-    )
-
-
-def _risk(asked: PromptAsked) -> str:
-    """As the bridge says, if it says it in our words; a question or a plan runs nothing; unknown is never LOW."""
-    if asked.risk and asked.risk.upper() in ("CRITICAL", "HIGH", "MEDIUM", "LOW"):
-        return asked.risk.upper()
-    return "HIGH" if asked.type is PromptType.TOOL_PERMISSION else "LOW"

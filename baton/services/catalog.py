@@ -4,17 +4,23 @@ from dataclasses import dataclass
 
 from baton.core.limits import Limits
 from baton.core.ports import BridgeLink, Clock, Publisher, Store
+from baton.services.asking import Asking
 from baton.services.attachments import Attachments
 from baton.services.bridges import Bridges
 from baton.services.conversations import Conversations
 from baton.services.deadlines import Deadlines
 from baton.services.dispatch import Dispatcher
+from baton.services.expiry import Expiry
 from baton.services.history import History
 from baton.services.intake import Intake
+from baton.services.judging import Judge
 from baton.services.lanes import Lanes
+from baton.services.outages import Outages
+from baton.services.permissions import Permissions
 from baton.services.projects import Projects
 from baton.services.prompts import Prompts
 from baton.services.runs import Runs
+from baton.services.silence import Silence
 from baton.services.snapshots import Snapshots
 from baton.services.stats import Stats
 from baton.services.transfer import Transfer
@@ -28,6 +34,7 @@ class Services:
     snapshots: Snapshots
     runs: Runs
     prompts: Prompts
+    permissions: Permissions
     projects: Projects
     attachments: Attachments
     transfer: Transfer
@@ -43,17 +50,27 @@ class Services:
     intake: Intake
     dispatcher: Dispatcher
     deadlines: Deadlines
+    silence: Silence
 
 
 def build_services(*, store: Store, publisher: Publisher, link: BridgeLink, clock: Clock, limits: Limits) -> Services:
     """Every service, on one store, one publisher and one set of bridges."""
     lanes = Lanes(store, publisher, link, clock, limits)
     dispatcher = Dispatcher(lanes, link, clock, limits)
+    judge = Judge(lanes, link, limits)
+    asking = Asking(judge, limits)
+    prompts = Prompts(store=store, lanes=lanes, judge=judge, asking=asking, limits=limits)
+    expiry = Expiry(
+        store=store, lanes=lanes, dispatcher=dispatcher, watchers=prompts.watchers, clock=clock, limits=limits
+    )
     return Services(
-        conversations=Conversations(store=store, lanes=lanes, link=link, dispatcher=dispatcher),
+        conversations=Conversations(
+            store=store, lanes=lanes, dispatcher=dispatcher, judge=judge, asking=asking, limits=limits
+        ),
         snapshots=Snapshots(store=store, lanes=lanes, limits=limits),
-        runs=Runs(store=store, lanes=lanes, link=link, dispatcher=dispatcher, limits=limits),
-        prompts=Prompts(store=store, lanes=lanes),
+        runs=Runs(store=store, lanes=lanes, link=link, dispatcher=dispatcher, judge=judge, limits=limits),
+        prompts=prompts,
+        permissions=Permissions(store=store, lanes=lanes, asking=asking, clock=clock),
         projects=Projects(store=store, clock=clock),
         attachments=Attachments(store=store, clock=clock, limits=limits),
         transfer=Transfer(store=store, publisher=publisher, clock=clock, limits=limits),
@@ -65,7 +82,18 @@ def build_services(*, store: Store, publisher: Publisher, link: BridgeLink, cloc
         clock=clock,
         limits=limits,
         lanes=lanes,
-        intake=Intake(store=store, lanes=lanes, link=link, dispatcher=dispatcher, clock=clock, limits=limits),
+        intake=Intake(
+            store=store, lanes=lanes, link=link, dispatcher=dispatcher, asking=asking, clock=clock, limits=limits
+        ),
         dispatcher=dispatcher,
-        deadlines=Deadlines(lanes=lanes, link=link, dispatcher=dispatcher, clock=clock, limits=limits),
+        deadlines=Deadlines(
+            lanes=lanes,
+            link=link,
+            dispatcher=dispatcher,
+            expiry=expiry,
+            outages=Outages(store=store, lanes=lanes, clock=clock),
+            clock=clock,
+            limits=limits,
+        ),
+        silence=Silence(lanes=lanes, link=link, clock=clock, limits=limits),
     )

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from baton.core.commands import (
@@ -16,11 +17,10 @@ from baton.core.events import (
     ConversationCreated,
     ConversationDeleted,
     ConversationUpdated,
-    ModeChanged,
     SessionChanged,
 )
-from baton.core.frames import SetMode
 from baton.core.ids import ConversationId, MessageId, ProjectId, derived_object_id, new_object_id
+from baton.core.limits import Limits
 from baton.core.models import (
     Conversation,
     ConversationStatus,
@@ -28,11 +28,14 @@ from baton.core.models import (
     MessageStatus,
     PermissionMode,
 )
-from baton.core.ports import BridgeLink, ConversationFilter, Page, Store
+from baton.core.ports import ConversationFilter, Page, Store
+from baton.services.asking import Asking
 from baton.services.dispatch import Dispatcher
+from baton.services.judging import Judge
 from baton.services.lanes import Draft, Lanes, RequestKnown
 from baton.services.making import new_conversation
 from baton.services.memory import Memory
+from baton.services.modes import change_mode, check_bypass
 from baton.services.runs import end_open_runs
 
 logger = logging.getLogger(__name__)
@@ -44,11 +47,15 @@ _LIST_LIMIT: Final = 1000
 class Conversations:
     """See the module."""
 
-    def __init__(self, *, store: Store, lanes: Lanes, link: BridgeLink, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, *, store: Store, lanes: Lanes, dispatcher: Dispatcher, judge: Judge, asking: Asking, limits: Limits
+    ) -> None:
         self._store = store
         self._lanes = lanes
-        self._link = link
         self._dispatcher = dispatcher
+        self._judge = judge
+        self._asking = asking
+        self._limits = limits
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -93,7 +100,8 @@ class Conversations:
         conversation_id = ConversationId(
             derived_object_id("create", who.user_id, command.request_id) if command.request_id else new_object_id()
         )
-        conversation = new_conversation(who, command, conversation_id, self._lanes.now())
+        check_bypass(self._judge, command.permission_mode, command.bridge_id)
+        conversation = new_conversation(who, command, conversation_id, self._lanes.now(), self._limits.bypass_s)
         try:
             return await self._make(conversation)
         except RequestKnown:
@@ -108,7 +116,7 @@ class Conversations:
         last_ordinal = await self._ordinal_of(command)
         now = self._lanes.now()
         copy = replace(
-            new_conversation(who, CreateConversation(), ConversationId(new_object_id()), now),
+            new_conversation(who, CreateConversation(), ConversationId(new_object_id()), now, self._limits.bypass_s),
             # In the bin until it is whole, so that half of one is never seen.
             status=ConversationStatus.DELETED,
             deleted_at=now,
@@ -116,7 +124,7 @@ class Conversations:
             title=f"{source.title} (fork)" if source.title else "",
             agent=source.agent,
             model=source.model,
-            permission_mode=source.permission_mode,
+            permission_mode=source.mode_before or source.permission_mode,
             bridge_id=source.bridge_id,
             working_directory=source.working_directory,
             claude_session_id=source.claude_session_id,
@@ -245,30 +253,26 @@ class Conversations:
         return (await self.get(who, conversation_id)).permission_mode
 
     async def set_mode(self, who: Identity, conversation_id: ConversationId, mode: PermissionMode) -> PermissionMode:
-        """Store it, tell the room and the running agent. Raises NotFound."""
+        """Store it, tell the room and the running agent, and answer what waits and is decided by it.
+
+        `bypassPermissions` lasts for `bypass_s`; asked for again, it lasts that long from now. Raises NotFound,
+        Conflict where the bridge does not allow it.
+        """
         async with self._lanes.turn(conversation_id) as memory:
             _check_not_deleted(memory)
-            if memory.conversation.permission_mode is mode:
-                return mode
-            self._check_bypass(memory, mode)
-            draft = self._lanes.draft(memory)
-            draft.store_conversation(replace(memory.conversation, permission_mode=mode))
-            draft.tell(ModeChanged(mode, who.user_id))
+            is_bypass = mode is PermissionMode.BYPASS
+            if is_bypass:
+                check_bypass(self._judge, mode, memory.conversation.bridge_id)
             active = memory.active()
-            if active is not None and active.run.bridge_id is not None:
-                # Kept with the run too: a bridge that is away is told when it says hello (`intake`).
-                run = replace(active.run, request=replace(active.run.request, permission_mode=mode))
-                draft.store_run(run, {run.status})
-                draft.send(active.run.bridge_id, SetMode(request_id=run.request_id, mode=mode))
+            is_same = active is None or active.run.request.permission_mode in (None, mode)
+            if memory.conversation.permission_mode is mode and is_same and not is_bypass:
+                return mode
+            draft = self._lanes.draft(memory)
+            until = draft.now + timedelta(seconds=self._limits.bypass_s) if is_bypass else None
+            change_mode(draft, mode, by=who.user_id, bypass_until=until)
+            self._asking.look_again(draft)
             await self._lanes.commit(draft)
             return mode
-
-    def _check_bypass(self, memory: Memory, mode: PermissionMode) -> None:
-        if mode is not PermissionMode.BYPASS:
-            return
-        own = memory.conversation.bridge_id
-        if not any(bridge.allow_bypass for bridge in self._link.presence() if own in (None, bridge.id)):
-            raise Conflict("The bridge does not allow bypassPermissions; start it with bypass allowed to use this mode")
 
     # --- parts -------------------------------------------------------------------------------------------------
 

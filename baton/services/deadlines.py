@@ -1,7 +1,7 @@
 """What happens when time passes: aborts that nobody answered, queues that nobody serves, bridges that stay away.
 
-Every deadline is stored with its run and shown; `sweep` acts on those that have passed. It is idempotent, and one
-run's failure does not stop the others'. Prompt stages and stuck runs will stand here too.
+Every deadline is stored with its run and shown; `sweep` acts on those that have passed, and on everything else that
+is due (`expiry`). It is idempotent, and one item's failure does not stop the others'.
 """
 
 import logging
@@ -10,13 +10,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from baton.core.errors import Unavailable
+from baton.core.frames import Abort
 from baton.core.ids import BridgeId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Failure, Run, RunStatus
 from baton.core.ports import BridgeLink, Clock
 from baton.services.dispatch import Dispatcher
 from baton.services.endings import end_run
+from baton.services.expiry import Expiry
 from baton.services.lanes import Lanes
+from baton.services.outages import Outages
+from baton.services.silence import SILENT
 
 logger = logging.getLogger(__name__)
 
@@ -26,17 +30,34 @@ _AWAY_REASON = "The bridge is away; the run goes on when it is back"
 class Deadlines:
     """See the module."""
 
-    def __init__(self, *, lanes: Lanes, link: BridgeLink, dispatcher: Dispatcher, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        lanes: Lanes,
+        link: BridgeLink,
+        dispatcher: Dispatcher,
+        expiry: Expiry,
+        outages: Outages,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
         self._lanes = lanes
+        self._expiry = expiry
+        self._outages = outages
         self._link = link
         self._dispatcher = dispatcher
         self._clock = clock
         self._limits = limits
         self._gone_since: dict[BridgeId, float] = {}
 
+    async def resume(self) -> None:
+        """At a start: the time in which no server was there does not count."""
+        await self._outages.resume()
+
     async def sweep(self) -> int:
-        """Act on everything that has passed; how many runs were touched. Raises StoreUnavailable, LeaseLost."""
+        """Act on everything that has passed; on how much. Raises StoreUnavailable, LeaseLost."""
         await self._lanes.writes.look_again()
+        await self._outages.tick()
         # Also remembers what the lanes have forgotten, and misses nobody who waits, whatever woke nobody up.
         await self._dispatcher.advance_all()
         self._gone_since = {name: at for name, at in self._gone_since.items() if not self._link.is_connected(name)}
@@ -52,7 +73,7 @@ class Deadlines:
                 raise
             except Exception:  # one run's failure must not stop the others (job item)
                 logger.exception("sweep failed", extra={"action": "jobs.failed", "requestId": live.run.request_id})
-        return touched
+        return touched + await self._expiry.sweep()
 
     def _due(self, run: Run) -> Callable[[Run], Awaitable[None]] | None:
         now = self._clock.now()
@@ -60,7 +81,11 @@ class Deadlines:
             return self._end_aborted
         if run.status is RunStatus.QUEUED:
             return self._end_undispatched if _has_passed(run.deadline_at, now) else None
-        if run.bridge_id is None or not self._is_gone(run.bridge_id):
+        if run.bridge_id is None:
+            return None
+        if self._link.is_connected(run.bridge_id) and run.status in SILENT and not run.away:
+            return self._end_stuck if _has_passed(run.deadline_at, now) else None
+        if not self._is_gone(run.bridge_id):
             return None
         if run.away:
             return self._end_lost if _has_passed(run.deadline_at, now) else None
@@ -91,6 +116,11 @@ class Deadlines:
         message = f"The bridge {run.bridge_id} did not come back within {hours:g} hours; what was said is kept."
         await self._end(run, RunStatus.FAILED, Failure("bridge_lost", message, retryable=True))
 
+    async def _end_stuck(self, run: Run) -> None:
+        reason = run.deadline_reason or "The agent has said nothing"
+        message = f"{reason}, and its bridge knows of nothing that it waits for. What was said is kept; retry to go on."
+        await self._end(run, RunStatus.FAILED, Failure("stream_stuck", message, retryable=True), tells_bridge=True)
+
     async def _set_away(self, run: Run) -> None:
         async with self._lanes.turn(run.conversation_id) as memory:
             live = memory.runs.get(run.request_id)
@@ -101,13 +131,15 @@ class Deadlines:
             draft.move_run(live, replace(live.run, away=True, deadline_at=deadline, deadline_reason=_AWAY_REASON))
             await self._lanes.commit(draft)
 
-    async def _end(self, run: Run, to: RunStatus, error: Failure | None) -> None:
+    async def _end(self, run: Run, to: RunStatus, error: Failure | None, *, tells_bridge: bool = False) -> None:
         async with self._lanes.turn(run.conversation_id) as memory:
             live = memory.runs.get(run.request_id)
             # Between the look and the turn somebody may have extended, dispatched or ended it.
             if live is None or live.run.deadline_at != run.deadline_at or live.run.status is not run.status:
                 return
             draft = self._lanes.draft(memory)
+            if tells_bridge and run.bridge_id is not None:
+                draft.send(run.bridge_id, Abort(request_id=run.request_id))
             end_run(draft, live, to, error=error)
             self._dispatcher.advance(draft)
             await self._lanes.commit(draft)

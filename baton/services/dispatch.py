@@ -17,6 +17,7 @@ from baton.core.ids import ConversationId
 from baton.core.limits import Limits
 from baton.core.models import Conversation, MessageStatus, Run, RunStatus
 from baton.core.ports import BridgeChoice, BridgeLink, Clock
+from baton.services.judging import agent_mode, mode_of
 from baton.services.lanes import Draft, Lanes
 from baton.services.memory import LiveRun, Memory
 
@@ -174,7 +175,7 @@ def execute_frame(memory: Memory, run: Run) -> Execute:
         fork=conversation.fork_session and request.session_id is None,
         agent=run.agent,
         model=run.model,
-        permission_mode=request.permission_mode or conversation.permission_mode,
+        # In a mode in which it asks; and what is allowed without asking (`allowedTools`, grants) is decided here.
+        permission_mode=agent_mode(mode_of(memory, run)),
         working_directory=request.working_directory or conversation.working_directory,
-        allowed_tools=request.allowed_tools,
     )

@@ -97,7 +97,7 @@ def _invalid(why: str) -> InvalidRequest:
 
 
 def grants_from_answer(
-    prompt: Prompt, option: str, *, kind: str | None, folder: str | None, by: UserId, now: datetime
+    prompt: Prompt, option: str, *, kind: str | None, folder: str | None, by: UserId | None, now: datetime
 ) -> tuple[Grant, ...]:
     """What `allow_session` or `allow_always` leaves behind, as narrow as can be; nothing for every other option.
 

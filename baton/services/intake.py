@@ -15,15 +15,18 @@ from dataclasses import dataclass, field, replace
 from baton.core import lifecycle
 from baton.core.errors import LeaseLost, Unavailable
 from baton.core.events import Event, RunChanged
-from baton.core.frames import Abort, PermissionResponse, RunFrame, ServerFrame, SetMode
+from baton.core.frames import Abort, RunFrame, ServerFrame, SetMode
 from baton.core.ids import BridgeId, ConversationId, RequestId
 from baton.core.limits import Limits
-from baton.core.models import Failure, Prompt, PromptStatus, RunStatus
+from baton.core.models import Failure, PromptStatus, RunStatus
 from baton.core.ports import BridgeLink, Clock, Committed, Expected, Outcome, Store
 from baton.services.absorb import Absorber
+from baton.services.answering import response_frame
+from baton.services.asking import Asking
 from baton.services.background import BackgroundRuns
 from baton.services.dispatch import Dispatcher, execute_frame
 from baton.services.endings import end_run
+from baton.services.judging import agent_mode
 from baton.services.lanes import Draft, Lane, Lanes
 from baton.services.memory import LiveRun, Memory
 from baton.services.spill import spill_large_results
@@ -67,9 +70,18 @@ class Intake:
     """core.ports.RunIntake. `run` is the flush and belongs to a task that app starts and ends."""
 
     def __init__(
-        self, *, store: Store, lanes: Lanes, link: BridgeLink, dispatcher: Dispatcher, clock: Clock, limits: Limits
+        self,
+        *,
+        store: Store,
+        lanes: Lanes,
+        link: BridgeLink,
+        dispatcher: Dispatcher,
+        asking: Asking,
+        clock: Clock,
+        limits: Limits,
     ) -> None:
         self._store = store
+        self._asking = asking
         self._lanes = lanes
         self._link = link
         self._dispatcher = dispatcher
@@ -218,7 +230,7 @@ class Intake:
         ]
         mode = live.run.request.permission_mode
         if mode is not None:
-            frames.append(SetMode(request_id=live.run.request_id, mode=mode))
+            frames.append(SetMode(request_id=live.run.request_id, mode=agent_mode(mode)))
         return frames
 
     # --- the flush ---------------------------------------------------------------------------------------------
@@ -310,7 +322,7 @@ class Intake:
             return None
         draft = self._lanes.draft(memory)
         try:
-            absorber = Absorber(draft, live)
+            absorber = Absorber(draft, live, self._asking)
             absorber.absorb(frames)
             if absorber.ended is not None:
                 self._dispatcher.advance(draft)
@@ -390,20 +402,6 @@ class Intake:
         for future in waiting:
             if not future.done():
                 future.set_result(None)
-
-
-def response_frame(prompt: Prompt) -> PermissionResponse:
-    """The answer to a prompt as the bridge hears it."""
-    assert prompt.selected_option is not None, "an answered prompt has its option"
-    response = prompt.response
-    return PermissionResponse(
-        request_id=prompt.request_id,
-        prompt_id=prompt.bridge_prompt_id,
-        selected_option=prompt.selected_option,
-        message=response.message if response else None,
-        input=response.input if response else None,
-        answers=response.answers if response else None,
-    )
 
 
 def _log_failure(error: Exception) -> None:

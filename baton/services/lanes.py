@@ -30,6 +30,7 @@ from baton.core.models import (
     Run,
     RunStatus,
 )
+from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import (
     BridgeLink,
     Change,
@@ -47,8 +48,10 @@ from baton.core.ports import (
     Store,
 )
 from baton.core.transcript import Transcript
+from baton.services.audit import entry_for
 from baton.services.memory import LiveRun, Memory
 from baton.services.places import Places
+from baton.services.standing import StandingGrants
 from baton.services.writes import Writes
 
 _IDLE_LANES = 1000
@@ -100,6 +103,8 @@ class Draft:
         self._messages: dict[MessageId, Message] = {}
         self._prompts: dict[PromptId, PromptMove] = {}
         self._trims: list[JournalTrim] = []
+        self._grants: dict[GrantId, Grant] = {}
+        self._audit: dict[PromptId, AuditEntry] = {}
         self._state_before = (memory.state, len(memory.pending_prompts()))
 
     # --- numbers -----------------------------------------------------------------------------------------------
@@ -144,11 +149,24 @@ class Draft:
         self.store_conversation()
 
     def store_prompt(self, prompt: Prompt, expect: PromptStatus | None) -> None:
-        """Store a prompt whole, if it is on disk with this status (None: is not there)."""
-        known = self._prompts.get(prompt.id)
+        """Store a prompt whole, if it is on disk with this status (None: is not there); its end goes into the audit."""
+        known, before = self._prompts.get(prompt.id), self.memory.prompts.get(prompt.id)
         self._prompts[prompt.id] = PromptMove(prompt=prompt, expect=known.expect if known else expect)
         self.memory.prompts[prompt.id] = prompt
+        ends_here = before is None or before.status is PromptStatus.PENDING
+        if ends_here and prompt.status is not PromptStatus.PENDING:
+            self._audit[prompt.id] = entry_for(prompt, prompt.decision)
         self.store_conversation()
+
+    def store_grant(self, grant: Grant) -> None:
+        """Store a grant whole; it counts once the change is on disk."""
+        self._grants[grant.id] = grant
+        self.store_conversation()
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        """The grants that this change stores."""
+        return tuple(self._grants.values())
 
     def trim_journal(self, request_id: RequestId, up_to_bridge_seq: int) -> None:
         """Journal rows up to here are contained in documents."""
@@ -210,6 +228,8 @@ class Draft:
             prompts=tuple(self._prompts.values()),
             journal=self.journal,
             trims=tuple(self._trims),
+            grants=self.grants,
+            audit=tuple(self._audit.values()),
         )
 
     def _refresh_state(self) -> None:
@@ -244,6 +264,9 @@ class Lanes:
         self._lanes: OrderedDict[ConversationId, Lane] = OrderedDict()
         self._forgotten: set[ConversationId] = set()
         self.places = Places()
+        self.standing = StandingGrants()
+        self.bypassing: dict[ConversationId, datetime] = {}
+        """Conversations in `bypassPermissions`, and until when."""
         self.writes = Writes(store)
         self.released: Callable[[ConversationId], None] = lambda conversation_id: None
         """Called when a lane becomes free, for those that do not wait in line (the stream's flush)."""
@@ -359,6 +382,16 @@ class Lanes:
         """The draft is on disk: memory is not ahead of it, and its runs stand where the draft left them."""
         self._lanes[draft.memory.conversation_id].is_ahead = False
         self.places.note(draft.stored_runs(), draft.journal)
+        self.standing.note(draft.grants)
+        if not draft.is_bare:
+            self.note_bypass(draft.memory.conversation)
+
+    def note_bypass(self, conversation: Conversation) -> None:
+        """The conversation is on disk as it is here: until when, if at all, its agent need not ask."""
+        if conversation.bypass_until is None:
+            self.bypassing.pop(conversation.id, None)
+        else:
+            self.bypassing[conversation.id] = conversation.bypass_until
 
     def now(self) -> datetime:
         """The clock's time, for documents that are made before a draft is."""
@@ -399,9 +432,10 @@ class Lanes:
         """Their ids, as of now."""
         return [i for i, lane in self._lanes.items() if lane.memory is not None and lane.memory.runs]
 
-    def pending_prompt_count(self) -> int:
-        """Prompts that wait for a person, in all conversations."""
-        return sum(len(lane.memory.pending_prompts()) for lane in self._lanes.values() if lane.memory is not None)
+    def pending_prompts(self) -> list[Prompt]:
+        """Prompts that wait for a person, in all conversations, as of now."""
+        memories = [lane.memory for lane in self._lanes.values() if lane.memory is not None]
+        return [prompt for memory in memories for prompt in memory.pending_prompts()]
 
     def peek(self, conversation_id: ConversationId) -> Memory | None:
         """What is in memory of a conversation, without a turn: for counts and hints only, never for decisions."""

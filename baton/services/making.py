@@ -1,6 +1,6 @@
 """How a new conversation looks, whoever makes it: a send, conversation:create, a fork, an import."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from baton.core.commands import CreateConversation, Identity
@@ -20,9 +20,13 @@ def title_of(content: str) -> str:
 
 
 def new_conversation(
-    who: Identity, command: CreateConversation, conversation_id: ConversationId, at: datetime
+    who: Identity, command: CreateConversation, conversation_id: ConversationId, at: datetime, bypass_s: float
 ) -> Conversation:
-    """An empty conversation; it gets its title from its first message if it has none."""
+    """An empty conversation; it gets its title from its first message if it has none.
+
+    `bypass_s`: how long `bypassPermissions` lasts, where it begins in that mode.
+    """
+    is_bypass = command.permission_mode is PermissionMode.BYPASS
     return Conversation(
         id=conversation_id,
         project_id=command.project_id,
@@ -31,6 +35,7 @@ def new_conversation(
         agent=command.agent,
         model=command.model,
         permission_mode=command.permission_mode or PermissionMode.DEFAULT,
+        bypass_until=at + timedelta(seconds=bypass_s) if is_bypass else None,
         bridge_id=command.bridge_id,
         working_directory=command.working_directory,
         created_at=at,

@@ -6,6 +6,7 @@ follow when somebody asks for them: to build them anew for each delta was a quar
 """
 
 from dataclasses import replace
+from datetime import datetime
 
 from baton.core import lifecycle
 from baton.core.events import Queue
@@ -49,6 +50,11 @@ class LiveRun:
     def status(self) -> RunStatus:
         """The run's, without its document being built."""
         return self._run.status
+
+    @property
+    def deadline_at(self) -> datetime | None:
+        """The run's, without its document being built."""
+        return self._run.deadline_at
 
     @property
     def message_ids(self) -> tuple[MessageId, ...]:

@@ -1,32 +1,47 @@
 """Answering prompts: one winner, whoever races, because the store moves a prompt only out of `pending`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 from baton.core import lifecycle
 from baton.core.commands import Identity, RespondPrompt
 from baton.core.errors import AlreadyResolved, Conflict, InvalidRequest, NotFound
-from baton.core.events import PromptOpened, PromptResolved
 from baton.core.ids import ConversationId, PromptId
-from baton.core.models import Prompt, PromptStatus, RunStatus
+from baton.core.limits import Limits
+from baton.core.models import PermissionMode, Prompt, PromptStatus, PromptType
 from baton.core.ports import Store
-from baton.services.intake import response_frame
+from baton.services.answer_check import changed_plan, check_answer
+from baton.services.answering import settle_answer
+from baton.services.asking import Asking
+from baton.services.judging import Judge, mode_of
 from baton.services.lanes import Draft, Lanes
-from baton.services.memory import Memory
+from baton.services.memory import LiveRun, Memory
+from baton.services.modes import change_mode
+from baton.services.watching import Watchers, held_until, store_pending
 
 logger = logging.getLogger(__name__)
 
-MAX_EXTENSION_S = 7 * 24 * 3600
+MAX_EXTENSION_S: Final = 7 * 24 * 3600
+_MODE_AFTER_PLAN: Final[Mapping[str, PermissionMode]] = {
+    "accept_edits": PermissionMode.ACCEPT_EDITS,
+    "accept_default": PermissionMode.DEFAULT,
+    "edit": PermissionMode.DEFAULT,
+}
 
 
 class Prompts:
     """See the module."""
 
-    def __init__(self, *, store: Store, lanes: Lanes) -> None:
+    def __init__(self, *, store: Store, lanes: Lanes, judge: Judge, asking: Asking, limits: Limits) -> None:
         self._store = store
         self._lanes = lanes
+        self._judge = judge
+        self._asking = asking
+        self._limits = limits
+        self.watchers = Watchers()
 
     async def get(self, who: Identity, prompt_id: PromptId) -> Prompt:
         """The prompt as stored. Raises NotFound."""
@@ -46,17 +61,17 @@ class Prompts:
         return await self._store.prompts(status)
 
     async def respond(self, who: Identity, command: RespondPrompt) -> Prompt:
-        """Answer it: stored, told to every tab, sent to the agent.
+        """Answer it: stored, told to every tab, sent to the agent; with what the answer leaves (grants, a mode).
 
-        Raises AlreadyResolved (with the winner), InvalidRequest (an option that is not offered; answers to
-        questions that were not asked), NotFound.
+        Raises AlreadyResolved (with the winner), InvalidRequest (an option that is not offered, an answer or input
+        that does not fit), NotFound.
         """
         known = await self.get(who, command.prompt_id)
         async with self._lanes.turn(known.conversation_id) as memory:
             prompt = await self._current(memory, known.id)
-            _check_answer(prompt, command)
+            check_answer(prompt, command)
             draft = self._lanes.draft(memory)
-            seq = draft.next_seq()
+            live = memory.runs[prompt.request_id]
             answered = lifecycle.answer_prompt(
                 prompt,
                 command.selected_option,
@@ -65,13 +80,8 @@ class Prompts:
                 handler="user_selection",
                 at=draft.now,
             )
-            answered = replace(answered, seq=seq)
-            draft.store_prompt(answered, PromptStatus.PENDING)
-            draft.tell(PromptResolved(answered), seq)
-            _run_goes_on(draft, answered)
-            run = memory.runs[answered.request_id].run
-            if run.bridge_id is not None:
-                draft.send(run.bridge_id, response_frame(answered))
+            answered = settle_answer(draft, live, answered, PromptStatus.PENDING)
+            self._leave_behind(draft, live, answered, who)
             await self._lanes.commit(draft)
             logger.info(
                 "prompt answered",
@@ -79,13 +89,28 @@ class Prompts:
             )
             return answered
 
-    async def seen(self, who: Identity, prompt_id: PromptId) -> Prompt:
-        """Note that somebody looks at it; told so that others know."""
+    def _leave_behind(self, draft: Draft, live: LiveRun, answered: Prompt, who: Identity) -> None:
+        """What an answer changes beyond this one question; others that wait may be decided by it too."""
+        memory, option = draft.memory, answered.selected_option or ""
+        mode = _mode_after(answered)
+        if mode is not None and (memory.conversation.permission_mode, mode_of(memory, live.run)) != (mode, mode):
+            change_mode(draft, mode, by=who.user_id)
+        said = _as_changed(answered)
+        for grant in self._judge.lasting_grants(memory, live, said, option, by=who.user_id, now=draft.now):
+            draft.store_grant(grant)
+        self._asking.look_again(draft)
+
+    async def seen(self, who: Identity, prompt_id: PromptId, holder: str) -> Prompt:
+        """Somebody looks at it: its deadline stands still for `seen_lease_s`, or until `holder` is gone."""
         known = await self.get(who, prompt_id)
         async with self._lanes.turn(known.conversation_id) as memory:
             prompt = await self._current(memory, prompt_id)
             draft = self._lanes.draft(memory)
-            return await self._store_open(draft, replace(prompt, seen_at=draft.now))
+            until = draft.now + timedelta(seconds=self._limits.seen_lease_s)
+            stored = store_pending(draft, held_until(replace(prompt, seen_at=draft.now), until, draft.now))
+            await self._lanes.commit(draft)
+            self.watchers.look(prompt_id, holder, until)
+            return stored
 
     async def extend(self, who: Identity, prompt_id: PromptId, seconds: float) -> Prompt:
         """Move its deadline. Raises Conflict where it has none, InvalidRequest for an absurd time."""
@@ -99,17 +124,11 @@ class Prompts:
             if prompt.timeout_at is None:
                 raise Conflict("The prompt has no deadline: it waits until somebody answers")
             draft = self._lanes.draft(memory)
-            return await self._store_open(
-                draft, replace(prompt, timeout_at=prompt.timeout_at + timedelta(seconds=seconds))
-            )
-
-    async def _store_open(self, draft: Draft, prompt: Prompt) -> Prompt:
-        seq = draft.next_seq()
-        stored = replace(prompt, seq=seq)
-        draft.store_prompt(stored, PromptStatus.PENDING)
-        draft.tell(PromptOpened(stored), seq)
-        await self._lanes.commit(draft)
-        return stored
+            latest = draft.now + timedelta(seconds=MAX_EXTENSION_S)
+            moved = min(prompt.timeout_at + timedelta(seconds=seconds), latest)
+            stored = store_pending(draft, replace(prompt, timeout_at=moved))
+            await self._lanes.commit(draft)
+            return stored
 
     async def _current(self, memory: Memory, prompt_id: PromptId) -> Prompt:
         """The prompt as of this turn. Raises AlreadyResolved where it has its end state."""
@@ -123,24 +142,16 @@ class Prompts:
         return prompt
 
 
-def _run_goes_on(draft: Draft, answered: Prompt) -> None:
-    """A run waits for people as long as any of its prompts does."""
-    live = draft.memory.runs[answered.request_id]
-    if live.run.status is RunStatus.AWAITING_INPUT and not draft.memory.pending_prompts(answered.request_id):
-        draft.move_run(live, lifecycle.move_run(live.run, RunStatus.RUNNING, draft.now))
+def _mode_after(answered: Prompt) -> PermissionMode | None:
+    """The mode that a plan's answer leads to; None where it was not accepted, or was no plan."""
+    if answered.type is not PromptType.PLAN_REVIEW:
+        return None
+    if answered.selected_option == "edit" and changed_plan(answered.response) is None:
+        return None
+    return _MODE_AFTER_PLAN.get(answered.selected_option or "")
 
 
-def _check_answer(prompt: Prompt, command: RespondPrompt) -> None:
-    offered = [option.id for option in prompt.options]
-    if command.selected_option not in offered:
-        raise InvalidRequest(
-            f"This prompt does not offer {command.selected_option!r}",
-            fields={"selectedOption": [f"Must be one of: {', '.join(offered)}."]},
-        )
-    answers = command.response.answers
-    if isinstance(answers, dict):
-        unknown = sorted(set(answers) - {question.id for question in prompt.questions})
-        if unknown:
-            raise InvalidRequest(
-                "Answers to questions that were not asked", fields={"answers": [f"Unknown: {', '.join(unknown)}."]}
-            )
+def _as_changed(answered: Prompt) -> Prompt:
+    """The call as the person changed it, where they did: what lasts is about that."""
+    changed = answered.response.input if answered.response is not None else None
+    return answered if changed is None else replace(answered, input=changed)

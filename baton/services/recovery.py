@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 
 async def recover(store: Store, lanes: Lanes) -> int:
-    """Mend what a crash left half done and load every conversation with open runs; how many there were.
+    """Mend what a crash left half done, load every conversation with open runs, and the grants; how many there were.
 
     The journal rebuilds live messages here; what the bridges know is settled at their hello.
     """
@@ -18,5 +18,9 @@ async def recover(store: Store, lanes: Lanes) -> int:
     for conversation_id in conversations:
         async with lanes.turn(conversation_id):
             pass
+    lanes.standing.replace_all(await store.standing_grants())
+    for conversation_id in await store.bypassing():
+        async with lanes.turn(conversation_id) as memory:
+            lanes.note_bypass(memory.conversation)
     logger.info("recovered", extra={"action": "store.recovered", "mended": mended, "conversations": len(conversations)})
     return len(conversations)

@@ -46,9 +46,11 @@ from baton.core.models import (
 from baton.core.ports import BridgeLink, Store
 from baton.services.dispatch import Dispatcher
 from baton.services.endings import end_run
+from baton.services.judging import Judge, check_allowed_tools
 from baton.services.lanes import Draft, Lanes, RequestKnown
 from baton.services.making import new_conversation, title_of
 from baton.services.memory import LiveRun, Memory
+from baton.services.modes import check_bypass
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,10 @@ class ResetCounts:
 class Runs:
     """See the module."""
 
-    def __init__(self, *, store: Store, lanes: Lanes, link: BridgeLink, dispatcher: Dispatcher, limits: Limits) -> None:
+    def __init__(
+        self, *, store: Store, lanes: Lanes, link: BridgeLink, dispatcher: Dispatcher, judge: Judge, limits: Limits
+    ) -> None:
+        self._judge = judge
         self._store = store
         self._lanes = lanes
         self._link = link
@@ -115,6 +120,7 @@ class Runs:
             return _same_answer(who, known, digest)
         if self._dispatcher.is_draining:
             raise Draining("The server is restarting; send again in a moment")
+        check_allowed_tools(command.allowed_tools, self._lanes.now())
         attachments = await self._attachments(command)
         try:
             if command.conversation_id is None:
@@ -139,6 +145,7 @@ class Runs:
         async with self._lanes.turn(conversation_id) as memory:
             if memory.conversation.status is ConversationStatus.DELETED:
                 raise NotFound("The conversation is deleted; restore it to go on")
+            check_bypass(self._judge, command.permission_mode, command.bridge_id or memory.conversation.bridge_id)
             if len(memory.queued()) >= self._limits.queue_max_runs:
                 raise Overloaded(
                     f"The queue is full ({self._limits.queue_max_runs} messages wait); remove some or wait"
@@ -167,7 +174,8 @@ class Runs:
         )
         # An id of its own for what a send makes: conversation:create with the same requestId is another thing.
         conversation_id = ConversationId(derived_object_id("send", who.user_id, command.request_id))
-        conversation = new_conversation(who, create, conversation_id, self._lanes.now())
+        check_bypass(self._judge, command.permission_mode, command.bridge_id)
+        conversation = new_conversation(who, create, conversation_id, self._lanes.now(), self._limits.bypass_s)
         async with self._lanes.new(conversation) as memory:
             draft = self._lanes.draft(memory)
             draft.is_new = True

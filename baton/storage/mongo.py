@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bson.codec_options import CodecOptions
@@ -39,7 +39,7 @@ from baton.core.ports import (
 from baton.storage.migrate import MigrationTarget
 from baton.storage.mongo_attachments import Attachments
 from baton.storage.mongo_commit import Committer
-from baton.storage.mongo_documents import Document, Unstorable, aware, dump_project, load_project, object_id
+from baton.storage.mongo_documents import Document, Unstorable, aware, dump_grant, dump_project, load_project, object_id
 from baton.storage.mongo_lease import Lease
 from baton.storage.mongo_migrations import MongoMigrations
 from baton.storage.mongo_paging import newest_first
@@ -324,6 +324,20 @@ class MongoStore:
         """See core.ports.Store."""
         key = object_id(conversation_id)
         return [] if key is None else await self._is.permissions.grants(key, object_id(project_id), limit)
+
+    @_translated
+    async def put_grant(self, grant: Grant) -> None:
+        """See core.ports.Store."""
+        document = dump_grant(grant)
+        await self._is.of["conversation_permissions"].replace_one({"_id": document["_id"]}, document, upsert=True)
+
+    @_translated
+    async def bypassing(self, limit: int = 10_000) -> Sequence[ConversationId]:
+        """See core.ports.Store."""
+        # More than a date, and not "not null": every server has an index serve that.
+        where = {"bypassUntil": {"$gt": datetime.fromtimestamp(0, UTC)}}
+        found = self._is.of["conversations"].find(where, {"_id": True}).limit(limit)
+        return [ConversationId(str(document["_id"])) async for document in found]
 
     @_translated
     async def grant(self, grant_id: GrantId) -> Grant | None:

@@ -39,7 +39,7 @@ from baton.storage.sqlite_connection import OnStatement, check_library, check_pl
 from baton.storage.sqlite_lease import FileLease
 from baton.storage.sqlite_migrate import read_ledger
 from baton.storage.sqlite_readers import Readers
-from baton.storage.sqlite_rows import Encoded, document, encode_change
+from baton.storage.sqlite_rows import Encoded, document, encode_change, grant_row
 from baton.storage.sqlite_writer import WriteBounds, Writer
 
 _MAX_WAITING_READS = 10_000
@@ -256,6 +256,15 @@ class SqliteStore(Store):
         if not expression:
             return Page(items=(), next=None)
         return await self._readers.run(sqlite_search.search, expression, project_id, position, limit)
+
+    async def put_grant(self, grant: Grant) -> None:
+        """See the port."""
+        row = grant_row(grant)
+        await self._writer.run(lambda db: writes.put_grant(db, row))
+
+    async def bypassing(self, limit: int = 10_000) -> Sequence[ConversationId]:
+        """See the port."""
+        return await self._readers.run(permissions.list_bypassing, limit)
 
     async def note_alive(self, at: datetime) -> None:
         """See the port."""

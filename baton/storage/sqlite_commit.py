@@ -250,6 +250,11 @@ def purge_rest(connection: sqlite3.Connection, conversation_id: ConversationId) 
     connection.execute("DELETE FROM conversations WHERE id = ?", values)
 
 
+def put_grant(connection: sqlite3.Connection, row: Row) -> None:
+    """Insert or replace (`sqlite_rows.grant_row`)."""
+    connection.execute(_PUT_GRANT, row)
+
+
 def put_project(connection: sqlite3.Connection, row: Row) -> None:
     """Insert or replace (id, createdAt, doc)."""
     connection.execute(

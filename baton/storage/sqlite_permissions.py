@@ -77,6 +77,14 @@ def decode_audit_cursor(cursor: str) -> list[str | int]:
     return decode_cursor(cursor, "audit", str, str)
 
 
+def list_bypassing(connection: sqlite3.Connection, limit: int) -> list[ConversationId]:
+    """See the port."""
+    rows = connection.execute(
+        "SELECT id FROM conversations WHERE json_extract(doc, '$.bypassUntil') IS NOT NULL LIMIT ?", (max(limit, 0),)
+    )
+    return [ConversationId(name.decode()) for (name,) in rows]
+
+
 def read_alive_at(connection: sqlite3.Connection) -> datetime | None:
     """See the port."""
     row = connection.execute("SELECT value FROM meta WHERE key = 'aliveAt'").fetchone()

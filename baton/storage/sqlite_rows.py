@@ -79,7 +79,7 @@ def encode_change(change: Change) -> Encoded:
         prompts=prompts,
         journal=journal,
         trims=tuple((trim.request_id, trim.up_to_bridge_seq) for trim in change.trims),
-        grants=tuple(_grant_row(grant) for grant in change.grants),
+        grants=tuple(grant_row(grant) for grant in change.grants),
         audit=tuple(_audit_row(entry) for entry in change.audit),
         size_bytes=1000 + sum(len(row[-1]) for row in messages),
     )
@@ -151,7 +151,8 @@ def _prompt_row(prompt: Prompt) -> Row:
     )
 
 
-def _grant_row(grant: Grant) -> Row:
+def grant_row(grant: Grant) -> Row:
+    """The columns of a grant."""
     return (
         # The column refers to a conversation, which a grant that reaches further may outlive.
         grant.conversation_id if grant.scope is GrantScope.CONVERSATION else None,

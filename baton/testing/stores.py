@@ -115,6 +115,12 @@ class StoreInFront(Store):
     ) -> Page[AuditEntry]:
         return await self.behind.audit(conversation_id=conversation_id, cursor=cursor, limit=limit)
 
+    async def put_grant(self, grant: Grant) -> None:
+        await self.behind.put_grant(grant)
+
+    async def bypassing(self, limit: int = 10_000) -> Sequence[ConversationId]:
+        return await self.behind.bypassing(limit)
+
     async def note_alive(self, at: datetime) -> None:
         await self.behind.note_alive(at)
 

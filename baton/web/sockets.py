@@ -144,7 +144,7 @@ async def _respond(ask: Ask, command: commands.RespondPrompt) -> Payload:
 
 
 async def _prompt_seen(ask: Ask, prompt_id: PromptId) -> Payload:
-    return {"prompt": to_wire(await ask.services.prompts.seen(ask.who, prompt_id))}
+    return {"prompt": to_wire(await ask.services.prompts.seen(ask.who, prompt_id, ask.sid))}
 
 
 async def _extend_prompt(ask: Ask, command: browser.ExtendPrompt) -> Payload:
@@ -312,6 +312,7 @@ class SocketServer:
             return
         del self._clients[connection_sid]
         self._fanout.remove(sid)
+        self._services.prompts.watchers.let_go(sid)
         logger.info("🔌 disconnected", extra={"action": "socket.disconnected", "sid": sid, "reason": reason})
 
     # --- events ---

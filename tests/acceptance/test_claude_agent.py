@@ -222,7 +222,7 @@ async def test_the_persons_changed_input_is_what_runs(make_agent: MakeAgent, wor
     assert [path.name for path in work.iterdir()] == ["changed.txt"]
 
 
-async def test_allowing_for_the_conversation_asks_once_and_writes_nothing_into_the_repository(
+async def test_what_was_allowed_is_asked_again_and_nothing_is_written_into_the_repository(
     make_agent: MakeAgent, work: Path
 ) -> None:
     agent, turn = make_agent(), RecordingTurn(answer=choosing("allow_session"))
@@ -232,7 +232,7 @@ async def test_allowing_for_the_conversation_asks_once_and_writes_nothing_into_t
     await run(agent, turn, "bash mkfifo one", first.session_id)
 
     assert (work / "one").exists()
-    assert len(turn.asked) == 1
+    assert len(turn.asked) == 2, "what needs no asking is decided, and recorded, by the server"
     assert not (work / ".claude").exists()
 
 
@@ -262,12 +262,12 @@ async def test_two_sub_agents_ask_at_once_and_each_gets_its_own_answer(
     assert {event.id for event in turn.of(ToolProgress)} == parents, "the calls tell how far they are"
 
 
-async def test_a_tool_named_in_the_run_is_allowed_without_asking(make_agent: MakeAgent, work: Path) -> None:
-    turn = RecordingTurn()
+async def test_a_tool_named_in_the_run_is_asked_about_all_the_same(make_agent: MakeAgent, work: Path) -> None:
+    turn = RecordingTurn(answer=choosing("allow_once"))
 
     await run(make_agent(), turn, "bash touch made.txt", allowed_tools=("Bash",))
 
-    assert turn.asked == []
+    assert [prompt.tool_name for prompt in turn.asked] == ["Bash"]
     assert (work / "made.txt").exists()
 
 

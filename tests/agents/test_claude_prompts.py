@@ -9,7 +9,7 @@ pytest.importorskip("claude_agent_sdk", reason="the extra `claude` is not instal
 
 from claude_agent_sdk import types as sdk
 
-from baton.agents.claude_prompts import Decision, TurnPrompts, prompt_for, result_for, session_rules
+from baton.agents.claude_prompts import Decision, TurnPrompts, prompt_for, result_for
 from baton.core.frames import PromptAsked
 from baton.core.models import PromptType
 from baton.core.ports import PromptAnswer
@@ -65,17 +65,12 @@ def test_deny_and_stop_interrupts() -> None:
     assert decision.stops
 
 
-def test_suggestions_are_only_ever_handed_back_as_rules_of_the_session() -> None:
-    rule = sdk.PermissionRuleValue("Bash", "rm *")
-    suggestions = [
-        sdk.PermissionUpdate(type="addRules", rules=[rule], behavior="allow", destination="localSettings"),
-        sdk.PermissionUpdate(type="addDirectories", directories=["/"], destination="session"),
-        sdk.PermissionUpdate(type="setMode", mode="acceptEdits", destination="session"),
-    ]
+@pytest.mark.parametrize("option", ["allow_once", "allow_session", "allow_always"])
+def test_what_claude_code_suggests_to_allow_from_now_on_is_never_handed_back(option: str) -> None:
+    decision = decided("Bash", BASH, selected_option=option)
 
-    (update,) = session_rules(suggestions)
-
-    assert (update.type, update.rules, update.destination) == ("addRules", [rule], "session")
+    assert isinstance(decision.result, sdk.PermissionResultAllow)
+    assert decision.result.updated_permissions is None
 
 
 def test_answers_are_handed_over_by_the_text_of_the_question() -> None:

@@ -5,24 +5,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from baton.core.commands import AccountRole, CreateConversation, Identity, JoinConversation, SendMessage
-from baton.core.errors import NoBridge
+from baton.core.errors import AgentFailed, NoBridge
 from baton.core.events import BridgePresence, Event, RoomEvent, RoomPayload
-from baton.core.frames import Complete, Execute, RunFrame, RunResult, ServerFrame, Started, Stream
+from baton.core.frames import Complete, Execute, RunFrame, RunResult, ServerFrame, Started, Stream, Workspace
 from baton.core.ids import BridgeId, ConversationId, RequestId, UserId
 from baton.core.limits import Limits
 from baton.core.models import Conversation, SendAnswer
 from baton.core.ports import BridgeChoice, Store
 from baton.core.stream import StreamEvent, TextDelta
 from baton.core.text import Json
-from baton.services.bridges import Bridges
-from baton.services.conversations import Conversations
-from baton.services.deadlines import Deadlines
-from baton.services.dispatch import Dispatcher
-from baton.services.intake import Intake
-from baton.services.lanes import Lanes
-from baton.services.prompts import Prompts
-from baton.services.runs import Runs
-from baton.services.snapshots import Snapshot, Snapshots
+from baton.services.catalog import build_services
+from baton.services.recovery import recover
+from baton.services.snapshots import Snapshot
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
 from baton.testing.clock import FakeClock
@@ -62,6 +56,10 @@ class Bridge:
         self.sent: list[ServerFrame] = []
         self.acks: dict[RequestId, int] = {}
         self.load: set[RequestId] = set()
+        self.allow_bypass = False
+        self.workspaces = (Workspace(path="/work", name="work"),)
+        self.status: Json = None
+        """What `run.status` answers; None: that it does not know the run."""
 
     def choose(self, *, agent: str | None, bridge_id: BridgeId | None, working_directory: str | None) -> BridgeChoice:
         if not self.connected:
@@ -85,11 +83,23 @@ class Bridge:
         self.load.discard(request_id)
 
     def presence(self) -> tuple[BridgePresence, ...]:
-        return (BridgePresence(id=LOCAL, name="local", connected=self.connected, allow_bypass=False),)
+        return (
+            BridgePresence(
+                id=LOCAL,
+                name="local",
+                connected=self.connected,
+                allow_bypass=self.allow_bypass,
+                workspaces=self.workspaces,
+            ),
+        )
 
     async def call(self, bridge_id: BridgeId, method: str, params: Json, timeout_s: float) -> Json:
         if not self.connected:
             raise NoBridge
+        if method == "run.status":
+            if self.status is None:
+                raise AgentFailed("This bridge does not work on that run", code="not_found")
+            return self.status
         return {"method": method}
 
     def of(self, kind: type) -> list[ServerFrame]:
@@ -105,32 +115,38 @@ class Server:
         self.clock = clock
         self.browser = Browser()
         self.bridge = Bridge()
-        self.lanes = Lanes(store, self.browser, self.bridge, clock, limits)
-        self.dispatcher = Dispatcher(self.lanes, self.bridge, clock, limits)
-        self.intake = Intake(
-            store=store,
-            lanes=self.lanes,
-            link=self.bridge,
-            dispatcher=self.dispatcher,
-            clock=clock,
-            limits=limits,
+        self.services = build_services(
+            store=store, publisher=self.browser, link=self.bridge, clock=clock, limits=limits
         )
-        self.runs = Runs(store=store, lanes=self.lanes, link=self.bridge, dispatcher=self.dispatcher, limits=limits)
-        self.prompts = Prompts(store=store, lanes=self.lanes)
-        self.conversations = Conversations(store=store, lanes=self.lanes, link=self.bridge, dispatcher=self.dispatcher)
-        self.snapshots = Snapshots(store=store, lanes=self.lanes, limits=limits, epoch=epoch)
-        self.deadlines = Deadlines(
-            lanes=self.lanes, link=self.bridge, dispatcher=self.dispatcher, clock=clock, limits=limits
-        )
-        self.bridges = Bridges(store=store, link=self.bridge, limits=limits)
+        self.services.snapshots.epoch = epoch
+        self.lanes = self.services.lanes
+        self.dispatcher = self.services.dispatcher
+        self.intake = self.services.intake
+        self.runs = self.services.runs
+        self.prompts = self.services.prompts
+        self.permissions = self.services.permissions
+        self.conversations = self.services.conversations
+        self.snapshots = self.services.snapshots
+        self.deadlines = self.services.deadlines
+        self.silence = self.services.silence
+        self.bridges = self.services.bridges
         self._bridge_seqs: dict[RequestId, int] = {}
 
     async def recover(self) -> None:
         """What a start does before anybody is let in."""
-        await self.store.repair()
-        for conversation_id in await self.store.open_conversations():
-            async with self.lanes.turn(conversation_id):
-                pass
+        await recover(self.store, self.lanes)
+        await self.deadlines.resume()
+
+    async def tick(self, seconds: float, *, round_s: float = 1.0) -> None:
+        """Time passes, with a sweep in each round, as the jobs make them."""
+        while seconds > 0:
+            self.clock.advance(min(round_s, seconds))
+            await self.deadlines.sweep()
+            seconds -= round_s
+
+    async def leap(self, seconds: float) -> None:
+        """Much time passes, with sweeps just often enough that the server counts as there."""
+        await self.tick(seconds, round_s=9.0)
 
     async def conversation(self) -> Conversation:
         """A new one."""

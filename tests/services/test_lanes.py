@@ -174,8 +174,7 @@ async def test_a_conversation_whose_message_nobody_took_shows_as_failed(server: 
     server.bridge.connected = False
     conversation = await server.conversation()
     await server.send(conversation)
-    server.clock.advance(301)
-    await server.deadlines.sweep()
+    await server.leap(301)
     assert (await server.conversations.get(ANNA, conversation.id)).state is ConversationState.FAILED
 
 
@@ -186,8 +185,7 @@ async def test_only_the_head_of_a_queue_has_a_deadline(server: Server) -> None:
     await server.send(conversation, "r2")
     queue = await server.runs.queue_move(ANNA, MoveQueued(request_id=R2, position=1))
     assert [run.deadline_at is not None for run in queue.runs] == [True, False]
-    server.clock.advance(301)
-    await server.deadlines.sweep()
+    await server.leap(301)
     assert (await server.runs.get(ANNA, R2)).status is RunStatus.FAILED
     waiting = await server.runs.get(ANNA, R1)
     assert waiting.status is RunStatus.QUEUED
@@ -203,8 +201,7 @@ async def test_the_deadline_of_who_was_overtaken_does_not_run_on_behind_the_one_
     server.bridge.connected = True
     await server.runs.queue_move(ANNA, MoveQueued(request_id=R2, position=1))
     assert (await server.runs.get(ANNA, R2)).status is RunStatus.DISPATCHED
-    server.clock.advance(301)
-    await server.deadlines.sweep()
+    await server.leap(301)
     assert (await server.runs.get(ANNA, R1)).status is RunStatus.QUEUED
 
 

@@ -186,11 +186,11 @@ async def test_a_huge_result_becomes_an_attachment(server: Server) -> None:
 
 async def test_a_mode_that_the_agent_changes_is_kept_and_told(server: Server) -> None:
     await a_run(server)
-    server.say("r1", ModeUpdated(mode="acceptEdits"), ModeUpdated(mode="bypassPermissions"), ModeUpdated(mode="?"))
+    server.say("r1", ModeUpdated(mode="plan"), ModeUpdated(mode="plan"), ModeUpdated(mode="?"))
     await server.intake.flush()
-    assert [told.mode for told in server.browser.told(ModeChanged) if isinstance(told, ModeChanged)] == ["acceptEdits"]
+    assert [told.mode for told in server.browser.told(ModeChanged) if isinstance(told, ModeChanged)] == ["plan"]
     run = await server.runs.get(ANNA, R1)
-    assert await server.conversations.mode(ANNA, run.conversation_id) == "acceptEdits"
+    assert await server.conversations.mode(ANNA, run.conversation_id) == "plan"
 
 
 async def test_the_end_comes_once_after_all_messages(server: Server) -> None:

@@ -33,6 +33,7 @@ from tests.services.harness import LOCAL, Bridge, Browser, opened
 
 TOKENS: Final = {
     "user-token": Identity(UserId("anna"), AccountRole.USER),
+    "admin-token": Identity(UserId("root"), AccountRole.ADMIN),
     "other-token": Identity(UserId("ben"), AccountRole.USER),
     "bridge-token": Identity(UserId("robot"), AccountRole.BRIDGE),
 }

@@ -27,6 +27,7 @@ from baton.core.ports import EncodedJson
 from baton.core.stream import TextDelta
 from baton.services.catalog import Services
 from baton.services.snapshots import Snapshot
+from baton.services.watching import Watchers
 from baton.testing import samples
 from baton.testing.clock import FakeClock
 from baton.web.access import Access
@@ -77,6 +78,7 @@ class Script:
     asked: list[tuple[str, Any]] = field(default_factory=list)
     actions: dict[str, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
     join: Join | None = None
+    watchers: Watchers = field(default_factory=Watchers)
 
     def services(self, clock: FakeClock, limits: Limits) -> Services:
         conversation = samples.conversation(id=CONVERSATION)
@@ -106,6 +108,7 @@ class Script:
                     respond=self._verb("respond", samples.prompt(CONVERSATION, RequestId("r"))),
                     seen=self._verb("prompt_seen", samples.prompt(CONVERSATION, RequestId("r"))),
                     extend=self._verb("prompt_extend", samples.prompt(CONVERSATION, RequestId("r"))),
+                    watchers=self.watchers,
                 ),
                 projects=SimpleNamespace(get=self._verb("project", samples.project())),
                 bridges=SimpleNamespace(

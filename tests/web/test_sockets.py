@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ import socketio
 from baton.core.commands import SendMessage
 from baton.core.errors import AlreadyResolved, StoreUnavailable
 from baton.core.events import ServerDraining
+from baton.core.ids import PromptId
 from baton.core.limits import Limits
 from baton.schemas.browser import EVENTS
 from baton.testing import samples
@@ -142,6 +144,17 @@ async def test_a_client_can_leave_and_come_back_on_the_same_connection() -> None
         await raw.connect()
         assert (await raw.ask("bridge:list", {}))["ok"]
         assert stage.fanout.socket_count == 1
+
+
+async def test_who_has_gone_looks_at_no_prompt_any_more() -> None:
+    async with open_stage() as stage:
+        raw = await stage.websocket()
+        prompt_id = PromptId(CONVERSATION)
+        assert (await raw.ask("prompt:seen", {"promptId": prompt_id}))["ok"]
+        (holder,) = [asked[1] for name, asked in stage.script.asked if name == "prompt_seen"]
+        stage.script.watchers.look(prompt_id, holder, stage.clock.now() + timedelta(minutes=1))
+        await raw.ws.close()
+        await stage.until(lambda: stage.script.watchers.held_until(prompt_id) is None)
 
 
 # --- answers ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from baton.core.commands import AccountRole, Identity
 from baton.core.errors import Forbidden, InvalidRequest
 from baton.core.ids import AttachmentId, ConversationId, ProjectId, PromptId, RequestId
 from baton.core.limits import Limits
+from baton.core.permissions import GrantId
 from baton.schemas.codec import camel
 from baton.schemas.fields import ObjectId, Payload, RequestName, load, parse_json
 from baton.services.catalog import Services
@@ -25,6 +26,7 @@ from baton.web.rest.health import HealthProbe
 from baton.web.rest.metrics import Metrics
 
 PEOPLE: Final = frozenset({AccountRole.USER, AccountRole.ADMIN})
+ADMINS: Final = frozenset({AccountRole.ADMIN})
 EVERYBODY: Final = frozenset(AccountRole)
 
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -36,6 +38,7 @@ class PathSchema(Payload):
     conversation_id = ObjectId("conversation")
     project_id = ObjectId("project")
     prompt_id = ObjectId("prompt")
+    grant_id = ObjectId("permission")
     attachment_id = ObjectId("attachment")
     request_id = RequestName()
 
@@ -92,6 +95,11 @@ class Call:
     def prompt_id(self) -> PromptId:
         """Of the path."""
         return PromptId(self.path["prompt_id"])
+
+    @property
+    def grant_id(self) -> GrantId:
+        """Of the path."""
+        return GrantId(self.path["grant_id"])
 
     @property
     def attachment_id(self) -> AttachmentId:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from baton.web.rest import attachments, bridges, conversations, login, messages, projects, runs, status
+from baton.web.rest import attachments, bridges, conversations, login, messages, permissions, projects, runs, status
 from baton.web.rest.route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -12,6 +12,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *conversations.ROUTES,
     *messages.ROUTES,
     *runs.ROUTES,
+    *permissions.ROUTES,
     *attachments.ROUTES,
     *bridges.ROUTES,
 )

@@ -1,0 +1,99 @@
+"""Grants as people see them: listing, giving and revoking; and what is on record of decisions that were taken."""
+
+import logging
+
+from baton.core import permissions
+from baton.core.commands import AccountRole, CreateGrant, Identity
+from baton.core.errors import Forbidden, NotFound
+from baton.core.ids import ConversationId
+from baton.core.models import Conversation
+from baton.core.permissions import AuditEntry, Grant, GrantId
+from baton.core.ports import Clock, Page, Store
+from baton.services.asking import Asking
+from baton.services.grants import new_grant
+from baton.services.lanes import Lanes
+
+logger = logging.getLogger(__name__)
+
+
+class Permissions:
+    """See the module."""
+
+    def __init__(self, *, store: Store, lanes: Lanes, asking: Asking, clock: Clock) -> None:
+        self._store = store
+        self._lanes = lanes
+        self._asking = asking
+        self._clock = clock
+
+    async def grants(self, who: Identity, conversation_id: ConversationId) -> tuple[Grant, ...]:
+        """Those that reach this conversation, also ended ones, newest first. Raises NotFound."""
+        conversation = await self._conversation(conversation_id)
+        return tuple(await self._store.grants(conversation_id, conversation.project_id))
+
+    async def give(self, who: Identity, conversation_id: ConversationId, command: CreateGrant) -> Grant:
+        """A grant that is in force, and the answer to what waits and is decided by it.
+
+        Raises NotFound, InvalidRequest with the fields that are wrong.
+        """
+        conversation = await self._conversation(conversation_id)
+        grant = new_grant(
+            scope=command.scope,
+            tool_name=command.tool_name,
+            pattern=command.pattern,
+            effect=command.effect,
+            conversation_id=conversation.id,
+            project_id=conversation.project_id,
+            expires_at=command.expires_at,
+            by=who.user_id,
+            now=self._clock.now(),
+        )
+        await self._store.put_grant(grant)
+        self._lanes.standing.note([grant])
+        _log(grant, "grant.given")
+        await self._look_again(grant)
+        return grant
+
+    async def revoke(self, who: Identity, conversation_id: ConversationId, grant_id: GrantId) -> Grant:
+        """The grant as taken back. Raises NotFound where it does not reach the conversation, AlreadyResolved."""
+        conversation = await self._conversation(conversation_id)
+        grant = await self._store.grant(grant_id)
+        if grant is None or not permissions.reaches(grant, conversation.id, conversation.project_id):
+            raise NotFound("There is no such grant in this conversation")
+        revoked = permissions.revoke(grant, self._clock.now())
+        await self._store.put_grant(revoked)
+        self._lanes.standing.note([revoked])
+        _log(revoked, "grant.revoked")
+        return revoked
+
+    async def audit(
+        self, who: Identity, *, conversation_id: ConversationId | None, cursor: str | None, limit: int
+    ) -> Page[AuditEntry]:
+        """Decisions that were taken, newest first. Raises Forbidden for others than admins, InvalidRequest."""
+        if who.role is not AccountRole.ADMIN:
+            raise Forbidden("The audit is for admins")
+        return await self._store.audit(conversation_id=conversation_id, cursor=cursor, limit=limit)
+
+    async def _look_again(self, grant: Grant) -> None:
+        """Answer the prompts that wait and need no person any more."""
+        waiting = {prompt.conversation_id for prompt in self._lanes.pending_prompts()}
+        for conversation_id in waiting:
+            async with self._lanes.turn(conversation_id) as memory:
+                if not permissions.reaches(grant, conversation_id, memory.conversation.project_id):
+                    continue
+                draft = self._lanes.draft(memory)
+                self._asking.look_again(draft)
+                if not draft.is_bare:
+                    await self._lanes.commit(draft)
+
+    async def _conversation(self, conversation_id: ConversationId) -> Conversation:
+        conversation = await self._store.conversation(conversation_id)
+        if conversation is None:
+            raise NotFound("There is no such conversation")
+        return conversation
+
+
+def _log(grant: Grant, action: str) -> None:
+    logger.info(
+        "permission changed",
+        extra={"action": action, "grantId": grant.id, "tool": grant.tool_name, "scope": grant.scope},
+    )
