@@ -43,6 +43,24 @@ class ApiToken:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateToken:
+    """Make a token."""
+
+    name: str
+    role: AccountRole
+    expires_in_days: int | None = None
+    """None: it never does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken:
+    """A token that was just made, with its text: the only time that anybody sees it."""
+
+    token: ApiToken
+    text: str = field(repr=False)
+
+
 INTERNAL_FIELDS[ApiToken] = frozenset({"digest"})
 # Here and not in `models`, which knows no roles. The codecs look a class up when they first meet it.
 

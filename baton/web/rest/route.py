@@ -13,7 +13,7 @@ from marshmallow import Schema
 
 from baton.core.commands import AccountRole, Identity
 from baton.core.errors import Forbidden, InvalidRequest
-from baton.core.ids import AttachmentId, ConversationId, ProjectId, PromptId, RequestId
+from baton.core.ids import AttachmentId, ConversationId, ProjectId, PromptId, RequestId, TokenId
 from baton.core.limits import Limits
 from baton.schemas.codec import camel
 from baton.schemas.fields import ObjectId, Payload, RequestName, load, parse_json
@@ -25,6 +25,7 @@ from baton.web.rest.health import HealthProbe
 from baton.web.rest.metrics import Metrics
 
 PEOPLE: Final = frozenset({AccountRole.USER, AccountRole.ADMIN})
+ADMINS: Final = frozenset({AccountRole.ADMIN})
 EVERYBODY: Final = frozenset(AccountRole)
 
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -38,6 +39,7 @@ class PathSchema(Payload):
     prompt_id = ObjectId("prompt")
     attachment_id = ObjectId("attachment")
     request_id = RequestName()
+    token_id = ObjectId("token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,11 @@ class Call:
     def request_id(self) -> RequestId:
         """Of the path."""
         return RequestId(self.path["request_id"])
+
+    @property
+    def token_id(self) -> TokenId:
+        """Of the path."""
+        return TokenId(self.path["token_id"])
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]

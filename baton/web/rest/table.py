@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from baton.web.rest import attachments, bridges, conversations, login, messages, projects, runs, status
+from baton.web.rest import attachments, bridges, conversations, login, messages, projects, runs, status, tokens
 from baton.web.rest.route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -14,4 +14,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *runs.ROUTES,
     *attachments.ROUTES,
     *bridges.ROUTES,
+    *tokens.ROUTES,
 )
