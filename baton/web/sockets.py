@@ -267,12 +267,14 @@ class SocketServer:
     async def end_token(self, token_id: TokenId) -> None:
         """The token opens nothing any more: disconnect the sockets that came with it, for good.
 
-        None can slip through between its check and its entry in the table: nothing in between waits.
+        None can slip through between its check and its entry in the table: nothing in between waits. A client closes
+        the connection below by itself, once it has read that it was disconnected; over polling it would not read it
+        if the connection's own end came along. Who does not close it has shown no credential any more, and goes as
+        such with a sweep.
         """
         for client in [client for client in self._clients.values() if client.who.token_id == token_id]:
             await self._library.disconnect(client.sid)
-            client.connection.close_code = WSCloseCode.POLICY_VIOLATION
-            await client.connection.close()
+            client.connection.is_admitted = False
 
     async def _start(self, _: web.Application) -> None:
         self._sweeping = asyncio.create_task(self._sweep(), name="socket-sweep")
