@@ -21,11 +21,12 @@ from baton.clock import SystemClock
 from baton.core.errors import NotFound
 from baton.core.events import BridgePresence
 from baton.core.frames import Workspace
+from baton.core.ids import TokenId
 from baton.core.models import Attachment
 from baton.core.ports import Clock, Store
 from baton.credentials import Credentials
 from baton.database import bring_up_to_date, make_store
-from baton.jobs import RENEW_EVERY_S, SILENCE_EVERY_S, SWEEP_EVERY_S, Jobs
+from baton.jobs import RENEW_EVERY_S, SILENCE_EVERY_S, SWEEP_EVERY_S, TOKENS_EVERY_S, Jobs
 from baton.services.catalog import Services, build_services
 from baton.services.recovery import recover
 from baton.services.silence import SILENT
@@ -74,11 +75,16 @@ class Server:
         self.fanout = Fanout(limits)
         self.hub = Hub(clock, limits, epoch=self.store.epoch)
         self.services: Services = build_services(
-            store=self.store, publisher=self.fanout, link=self.hub, clock=clock, limits=limits
+            store=self.store,
+            publisher=self.fanout,
+            link=self.hub,
+            clock=clock,
+            limits=limits,
+            given_tokens=credentials.digests,
         )
         self.hub.attach(self.services.intake, self.fanout)
         self.access = Access(
-            credentials,
+            self.services.tokens,
             host=settings.host,
             port=settings.port,
             public_url=settings.public_url,
@@ -89,8 +95,13 @@ class Server:
             self.services, self.fanout, self.access, limits, clock, transports=settings.transports
         )
         self.endpoint = BridgeEndpoint(
-            self.hub, self.access.authorize_bridge, limits, clock, bindings={} if settings.auth else None
+            self.hub,
+            self.access.authorize_bridge,
+            limits,
+            clock,
+            bind=self.services.tokens.bind if settings.auth else None,
         )
+        self.services.tokens.on_ended = self._end_token
         self.local = self._local_bridge() if settings.bridge == "local" else None
         self.jobs = Jobs(clock, on_lease_lost=self.lease_lost)
         self.stop_process: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM)
@@ -144,12 +155,18 @@ class Server:
         self.gate.drain()
         self.stop_process()
 
+    async def _end_token(self, token_id: TokenId) -> None:
+        """What came in with it goes: links of bridges, whose runs then wait as `away`, and browsers' sockets."""
+        self.endpoint.end_token(token_id)
+        await self.sockets.end_token(token_id)
+
     # --- start -------------------------------------------------------------------------------------------------
 
     async def _start(self, _: web.Application) -> None:
         if self._is_own_store and (self.settings.sqlite_path is not None or self.settings.migrate):
             await bring_up_to_date(self.settings, self.clock)
         await self.store.open()
+        await self.services.tokens.load()
         await self.jobs.start()
         if not await self._take_over():
             logger.warning("another process owns the database: waiting", extra={"action": "store.lease_waits"})
@@ -163,6 +180,7 @@ class Server:
             return False
         services = self.services
         services.snapshots.epoch = await self.store.epoch()
+        await services.tokens.adopt()
         await recover(self.store, services.lanes)
         await services.deadlines.resume()
         services.intake.on_lease_lost = self.lease_lost
@@ -171,6 +189,7 @@ class Server:
         await self.jobs.every(SWEEP_EVERY_S, "deadlines", services.deadlines.sweep)
         await self.jobs.every(SILENCE_EVERY_S, "silence", services.silence.sweep)
         await self.jobs.every(RENEW_EVERY_S, "lease", self.store.renew_lease)
+        await self.jobs.every(TOKENS_EVERY_S, "tokens", services.tokens.sweep)
         if self.local is not None:
             await self.local.start()
         self.gate.open()

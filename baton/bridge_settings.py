@@ -21,7 +21,7 @@ class BridgeSettings:
         "BATON_BRIDGE_TOKEN",
         None,
         kinds.SECRET,
-        help="The bridge's token; `baton token show bridge` prints it on the server's machine.",
+        help="The bridge's token; `baton token create --role bridge --name NAME` makes one on the server's machine.",
         shown="bridge.token in the data folder",
         is_secret=True,
     )

@@ -131,8 +131,8 @@ def _welcome(settings: BridgeSettings, port: int, *, has_token: bool) -> str:
         lines.append(f"Log:      {settings.log_file}")
     if not has_token:
         lines.append(
-            "Token:    none; a server that wants one will say so. `baton token show bridge` prints it on the server's "
-            "machine, --token or BATON_BRIDGE_TOKEN gives it here"
+            "Token:    none; a server that wants one will say so. `baton token create --role bridge --name NAME` makes "
+            "it on the server's machine, --token or BATON_BRIDGE_TOKEN gives it here"
         )
     return "\n".join([*lines, "Stop with Ctrl-C.", ""])
 

@@ -204,12 +204,85 @@ def _check(chosen: argparse.Namespace) -> int:
 
 
 def _add_token(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    token = commands.add_parser("token", help="show the tokens of this machine's server")
+    token = commands.add_parser(
+        "token",
+        help="make, list, revoke and show tokens",
+        description="Tokens say who comes in: people (role user), bridges, and admins, who may also make tokens. A "
+        "server that runs on this data is asked to do it.",
+    )
     actions = token.add_subparsers(metavar="ACTION", required=True)
+    _add_token_changes(actions)
     show = actions.add_parser("show", help="print the token alone, for use in scripts")
     show.add_argument("role", nargs="?", choices=("admin", "bridge"), default="admin", help="[default: admin]")
     _add_option(show, next(setting for setting in settings_table() if setting.name == "data"))
     show.set_defaults(command=_show_token)
+
+
+def _add_token_changes(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    create = actions.add_parser("create", help="make a token, and print it alone: it is told this once")
+    create.add_argument("--role", required=True, choices=("user", "bridge", "admin"), help="what it may do")
+    create.add_argument("--name", required=True, help="who brings it: a person, or one bridge")
+    create.add_argument("--expires", metavar="DAYS", help="how long it counts, 1 to 3650 days [default: for ever]")
+    create.set_defaults(command=_create_token)
+    listing = actions.add_parser("list", help="list the tokens that there are and were, without their texts")
+    listing.set_defaults(command=_list_tokens)
+    revoke = actions.add_parser("revoke", help="end a token for ever, and all connections that came in with it")
+    revoke.add_argument("token", metavar="ID-or-NAME", help="as `baton token list` shows it")
+    revoke.set_defaults(command=_revoke_token)
+    by_name = {setting.name: setting for setting in settings_table()}
+    for action in (create, listing, revoke):
+        action.add_argument("--url", help="the server that has the database, where it is another machine's")
+        for name in ("data", "store", "port"):
+            _add_option(action, by_name[name])
+
+
+def _create_token(chosen: argparse.Namespace) -> int:
+    from baton import token_admin
+
+    settings = _load_settings(chosen)
+
+    async def work() -> None:
+        command = token_admin.create_command(chosen.name, chosen.role, chosen.expires)
+        async with token_admin.open_desk(settings, chosen.url, makes_database=True) as desk:
+            made = await desk.create(command)
+        _tell(made.text)
+        until = f"until {made.token.expires_at:%Y-%m-%d %H:%M} UTC" if made.token.expires_at else "for ever"
+        _note(f"Made {made.token.name!r} ({made.token.id}), role {made.token.role.value}, {until}.")
+        _note("Keep the token now: only its hash is stored, so it cannot be shown again.")
+
+    asyncio.run(work())
+    return 0
+
+
+def _list_tokens(chosen: argparse.Namespace) -> int:
+    from baton import token_admin
+
+    settings = _load_settings(chosen)
+
+    async def work() -> None:
+        async with token_admin.open_desk(settings, chosen.url) as desk:
+            _tell(token_admin.table(await desk.page()))
+
+    asyncio.run(work())
+    return 0
+
+
+def _revoke_token(chosen: argparse.Namespace) -> int:
+    from baton import token_admin
+
+    settings = _load_settings(chosen)
+
+    async def work() -> None:
+        async with token_admin.open_desk(settings, chosen.url) as desk:
+            token = await desk.revoke((await token_admin.find(desk, chosen.token)).id)
+        _note(f"Revoked {token.name!r} ({token.id})")
+
+    asyncio.run(work())
+    return 0
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _show_token(chosen: argparse.Namespace) -> int:

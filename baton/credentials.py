@@ -1,11 +1,10 @@
-"""The two tokens that a server makes at its first start, and the check of what callers bring.
+"""The two tokens that a server makes at its first start, for its admin and for a bridge.
 
 They are files in the data folder that only their owner can read, because a file of one user is what that user's
-other programs may read and what nobody else's may. In memory there are only hashes.
+other programs may read and what nobody else's may. In memory there are only hashes. Whether a token that somebody
+brings counts is `services.tokens`' to say.
 """
 
-import hashlib
-import hmac
 import os
 import secrets
 import stat
@@ -14,31 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from baton.core.commands import AccountRole, Identity
+from baton.core.commands import AccountRole
 from baton.core.errors import ConfigError
-from baton.core.ids import UserId
+from baton.core.tokens import new_token_text, token_digest
 
 FIRST_ROLES: Final = (AccountRole.ADMIN, AccountRole.BRIDGE)
-MAX_TOKEN_LENGTH: Final = 512
-"""Longer ones are refused unread: nobody may make the server hash megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Knows who a token belongs to."""
+    """The tokens of settings and of the first start, by their hashes (`core.tokens.token_digest`)."""
 
-    _identities: Mapping[bytes, Identity]
-
-    def verify(self, token: str) -> Identity | None:
-        """Whose token this is; None: nobody's. Takes the same time whichever it is, and if it is none."""
-        if len(token) > MAX_TOKEN_LENGTH:
-            return None
-        presented = _hash(token)
-        found = None
-        for known, identity in self._identities.items():
-            if hmac.compare_digest(known, presented):
-                found = identity
-        return found
+    digests: Mapping[AccountRole, str]
 
 
 def open_credentials(folder: Path, given: Mapping[AccountRole, str | None] | None = None) -> Credentials:
@@ -47,10 +33,19 @@ def open_credentials(folder: Path, given: Mapping[AccountRole, str | None] | Non
     Missing files are made. Raises ConfigError where the folder or a file is open to others, with the cure.
     """
     given = given or {}
-    tokens = {role: given.get(role) or ensure_token(folder, role) for role in FIRST_ROLES}
+    return _credentials({role: given.get(role) or ensure_token(folder, role) for role in FIRST_ROLES})
+
+
+def read_credentials(folder: Path, given: Mapping[AccountRole, str | None]) -> Credentials:
+    """The same for whom makes none: where there is no file yet, there is no token. Raises ConfigError."""
+    found = {role: given.get(role) or read_token(folder, role) for role in FIRST_ROLES}
+    return _credentials({role: token for role, token in found.items() if token is not None})
+
+
+def _credentials(tokens: Mapping[AccountRole, str]) -> Credentials:
     if len(set(tokens.values())) < len(tokens):
         raise ConfigError("BATON_ADMIN_TOKEN and BATON_BRIDGE_TOKEN are the same: a bridge would be an admin")
-    return Credentials({_hash(token): Identity(UserId(role.value), role) for role, token in tokens.items()})
+    return Credentials({role: token_digest(token) for role, token in tokens.items()})
 
 
 def token_path(folder: Path, role: AccountRole) -> Path:
@@ -76,7 +71,7 @@ def ensure_token(folder: Path, role: AccountRole) -> str:
     existing = read_token(folder, role)
     if existing is not None:
         return existing
-    _write_once(token_path(folder, role), f"baton_{secrets.token_urlsafe(32)}")
+    _write_once(token_path(folder, role), new_token_text())
     # Read back rather than returned: of two processes that start together one made it, and both must agree.
     token = read_token(folder, role)
     if token is None:
@@ -122,7 +117,3 @@ def _refuse_loose(path: Path, mode: str) -> None:
         raise ConfigError(f"{path} belongs to another user; set BATON_DATA to a folder of yours")
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise ConfigError(f"{path} can be read or changed by other users of this machine; cure: chmod {mode} '{path}'")
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

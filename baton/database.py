@@ -3,7 +3,11 @@
 The adapters are imported when they are chosen, because a MongoDB driver takes longer to import than a start may.
 """
 
-from collections.abc import Callable, Mapping
+import os
+import platform
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 
 from baton.clock import SystemClock
@@ -22,6 +26,21 @@ def make_store(settings: Settings, clock: Clock) -> Store:
     from baton.storage.mongo import MongoStore
 
     return MongoStore(settings.store_url, clock=clock)
+
+
+@asynccontextmanager
+async def free_database(settings: Settings) -> AsyncIterator[Store | None]:
+    """The database with its lease, for a command that writes; None: a server has it, and must be asked."""
+    clock = SystemClock()
+    if settings.sqlite_path is not None:
+        await bring_up_to_date(settings, clock)
+    store = make_store(settings, clock)
+    await store.open()
+    try:
+        holder = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
+        yield store if await store.acquire_lease(holder) else None
+    finally:
+        await store.close()
 
 
 async def bring_up_to_date(settings: Settings, clock: Clock, *, dry_run: bool = False) -> list[str]:

@@ -6,8 +6,6 @@ through its in-process bridge. Either way nothing of a session's size is held in
 
 import asyncio
 import os
-import platform
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from baton.core.events import Event
 from baton.core.ids import UserId
 from baton.core.ports import Store
 from baton.credentials import read_token
-from baton.database import bring_up_to_date, make_store
+from baton.database import free_database
 from baton.schemas.fields import load
 from baton.schemas.sessions import AgentSession, SessionListSchema, SessionPage, SessionPageSchema
 from baton.services.history import SessionImporter
@@ -103,7 +101,7 @@ def _tell_list(found: Sequence[AgentSession], folder: str, tell: Tell) -> None:
 async def _way_in(settings: Settings, folder: str, url: str | None) -> AsyncIterator[BringIn]:
     """How sessions get into the database: directly where nobody serves it, else through who does."""
     if url is None:
-        async with _free_database(settings) as store:
+        async with free_database(settings) as store:
             if store is not None:
                 yield _directly(settings, store, folder)
                 return
@@ -112,21 +110,6 @@ async def _way_in(settings: Settings, folder: str, url: str | None) -> AsyncIter
 
 
 # --- directly --------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _free_database(settings: Settings) -> AsyncIterator[Store | None]:
-    """The database with its lease; None: another process has it."""
-    clock = SystemClock()
-    if settings.sqlite_path is not None:
-        await bring_up_to_date(settings, clock)
-    store = make_store(settings, clock)
-    await store.open()
-    try:
-        holder = f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
-        yield store if await store.acquire_lease(holder) else None
-    finally:
-        await store.close()
 
 
 def _directly(settings: Settings, store: Store, folder: str) -> BringIn:

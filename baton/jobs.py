@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 SWEEP_EVERY_S: Final = 1.0
 RENEW_EVERY_S: Final = 5.0
 SILENCE_EVERY_S: Final = 5.0
+TOKENS_EVERY_S: Final = 30.0
 _CLOSE_JOB_S: Final = 1.0
 
 

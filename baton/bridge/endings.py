@@ -35,7 +35,7 @@ class Ending:
 
 _CREDENTIAL_CURE: Final = (
     "give it as --token, in BATON_BRIDGE_TOKEN or as bridge.token in the data folder; "
-    "`baton token show bridge` on the server's machine prints it"
+    "`baton token create --role bridge --name NAME` on the server's machine makes one"
 )
 _CODES: Final[dict[int, tuple[str, Next]]] = {
     CLOSE_TAKEN: (

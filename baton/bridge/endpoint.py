@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import struct
-from collections.abc import Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ from baton.bridge.protocol import CLOSE_CREDENTIAL, CLOSE_DRAINING
 from baton.core.commands import Identity
 from baton.core.errors import Forbidden, PeerViolation, Unauthenticated, Unavailable
 from baton.core.frames import SUBPROTOCOL, Hello, ServerFrame
-from baton.core.ids import BridgeId, UserId
+from baton.core.ids import BridgeId, TokenId
 from baton.core.limits import Limits
 from baton.core.ports import Clock
 from baton.lingering import LingeringSocket
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 Authorize = Callable[[web.Request], Identity]
 """Who the request's credential names, which must be of the role `bridge`. Raises Unauthenticated or Forbidden."""
+Bind = Callable[[Identity, BridgeId], Awaitable[None]]
+"""Make the credential this bridge's, if it is nobody's yet. Raises Forbidden where it is another's."""
 
 CLOSE_INTERNAL: Final = 1011
 CLOSE_TRY_LATER: Final = 1013
@@ -114,6 +116,7 @@ class _Connection:
     request: web.Request
     socket: LingeringSocket
     link: SocketLink
+    identity: Identity | None = None
     said_hello: bool = False
     session: Session | None = None
 
@@ -121,8 +124,8 @@ class _Connection:
 class BridgeEndpoint:
     """Serves `/bridge` for a hub.
 
-    `bindings` keeps which credential is which bridge, bound at its first use: give one that lasts as long as the
-    credentials. None: nothing is bound (`BATON_AUTH=off`, where all bridges are one name).
+    `bind` keeps which credential is which bridge's. None: nothing is bound (`BATON_AUTH=off`, where all bridges are
+    one name).
     Two tasks per link: one reads, one looks at the clock.
     """
 
@@ -133,13 +136,13 @@ class BridgeEndpoint:
         limits: Limits,
         clock: Clock,
         *,
-        bindings: MutableMapping[UserId, BridgeId] | None = None,
+        bind: Bind | None = None,
     ) -> None:
         self._hub = hub
         self._authorize = authorize
         self._limits = limits
         self._clock = clock
-        self._bindings = bindings
+        self._bind = bind
         self._connections: set[_Connection] = set()
         self._are_all_gone = asyncio.Event()
         self._is_draining = False
@@ -161,6 +164,12 @@ class BridgeEndpoint:
                     await self._are_all_gone.wait()
         except TimeoutError:
             logger.warning("bridge links did not close in time", extra={"action": "bridge.close_timeout"})
+
+    def end_token(self, token_id: TokenId) -> None:
+        """The token opens nothing any more: close the links that came with it."""
+        for connection in self._connections:
+            if connection.identity is not None and connection.identity.token_id == token_id:
+                self._close(connection, CLOSE_CREDENTIAL, "The token was revoked, or has expired")
 
     async def _on_shutdown(self, _: web.Application) -> None:
         await self.close_all()
@@ -205,11 +214,12 @@ class BridgeEndpoint:
 
     async def _read(self, connection: _Connection) -> None:
         try:
-            identity = self._admit(connection)
+            # Known from here on to `end_token`: nothing is awaited between the check and this.
+            identity = connection.identity = self._admit(connection)
             hello = await self._read_hello(connection)
             if hello is None:
                 return
-            self._bind(identity, hello.bridge_id)
+            await self._check_bound(identity, hello.bridge_id)
             session = connection.session = await self._hub.connect(hello, connection.link)
             try:
                 await self._read_frames(connection.socket, session)
@@ -242,13 +252,14 @@ class BridgeEndpoint:
         except (Unauthenticated, Forbidden) as error:
             raise PeerViolation(error.message, close_code=CLOSE_CREDENTIAL) from error
 
-    def _bind(self, identity: Identity, bridge_id: BridgeId) -> None:
-        """A credential is one bridge's: the one that used it first."""
-        if self._bindings is None:
+    async def _check_bound(self, identity: Identity, bridge_id: BridgeId) -> None:
+        """A credential is one bridge's. Raises PeerViolation."""
+        if self._bind is None:
             return
-        bound = self._bindings.setdefault(identity.user_id, bridge_id)
-        if bound != bridge_id:
-            raise PeerViolation(f"The credential belongs to bridge {bound}", close_code=CLOSE_CREDENTIAL)
+        try:
+            await self._bind(identity, bridge_id)
+        except Forbidden as error:
+            raise PeerViolation(error.message, close_code=CLOSE_CREDENTIAL) from error
 
     async def _read_hello(self, connection: _Connection) -> Hello | None:
         """The bridge's first frame; None: it has gone."""

@@ -8,7 +8,17 @@ from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Final
 
-from baton.core.ids import AttachmentId, BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId, UserId
+from baton.core.ids import (
+    AttachmentId,
+    BridgeId,
+    ConversationId,
+    MessageId,
+    ProjectId,
+    PromptId,
+    RequestId,
+    TokenId,
+    UserId,
+)
 from baton.core.models import PermissionMode, PromptResponse
 from baton.core.permissions import GrantEffect, GrantScope
 
@@ -27,6 +37,10 @@ class Identity:
 
     user_id: UserId
     role: AccountRole
+    token_id: TokenId | None = None
+    """The token that says so; None: nobody needs one here."""
+    bridge_id: BridgeId | None = None
+    """Of the role bridge: the one bridge that the token is bound to, if it was used already."""
 
 
 class _Unset(Enum):

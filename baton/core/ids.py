@@ -20,6 +20,7 @@ AttachmentId = NewType("AttachmentId", str)
 RequestId = NewType("RequestId", str)
 BridgeId = NewType("BridgeId", str)
 UserId = NewType("UserId", str)
+TokenId = NewType("TokenId", str)
 
 MAX_FOREIGN_ID_LENGTH = 100
 """Characters allowed in ids that others choose: requestId, and a bridge's promptId and messageId."""

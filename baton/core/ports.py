@@ -10,7 +10,16 @@ from typing import Generic, NewType, Protocol, TypeVar, runtime_checkable
 
 from baton.core.events import BridgePresence, Event
 from baton.core.frames import AgentOffer, Execute, PromptAsked, RunFrame, RunResult, ServerFrame
-from baton.core.ids import AttachmentId, BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId
+from baton.core.ids import (
+    AttachmentId,
+    BridgeId,
+    ConversationId,
+    MessageId,
+    ProjectId,
+    PromptId,
+    RequestId,
+    TokenId,
+)
 from baton.core.models import (
     Attachment,
     Conversation,
@@ -25,6 +34,7 @@ from baton.core.models import (
 from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.stream import StreamEvent
 from baton.core.text import Json
+from baton.core.tokens import ApiToken
 
 Item = TypeVar("Item")
 
@@ -387,6 +397,40 @@ class Store(Protocol):
 
     async def probe(self) -> tuple[float, float]:
         """One durable write and one read of a scratch row: milliseconds each."""
+        ...
+
+    # --- tokens of the API
+
+    async def add_token(self, token: ApiToken) -> bool:
+        """Keep a new one. False, and nothing is written, where its id or its digest is there already."""
+        ...
+
+    async def token(self, token_id: TokenId) -> ApiToken | None: ...
+
+    async def tokens(self, limit: int = 1000) -> Sequence[ApiToken]:
+        """Those with the greatest ids, greatest first: also revoked and expired ones."""
+        ...
+
+    async def live_tokens(self) -> Sequence[ApiToken]:
+        """All that are not revoked, however many were; expired ones too, because the store knows no time."""
+        ...
+
+    async def bind_token(self, token_id: TokenId, bridge_id: BridgeId) -> ApiToken | None:
+        """Make it this bridge's; the token as it is stored then, None where there is none.
+
+        1. A token that is bound or revoked stays as it is: of two that race the first wins, and both learn who.
+        """
+        ...
+
+    async def revoke_token(self, token_id: TokenId, at: datetime) -> ApiToken | None:
+        """Revoke it; the token as it is stored then, None where there is none.
+
+        1. A revoked token stays as it is: it has been revoked once, and is for ever.
+        """
+        ...
+
+    async def note_token_use(self, used_at: Mapping[TokenId, datetime]) -> None:
+        """Remember when each was last used, in one write; an earlier time than the stored one changes nothing."""
         ...
 
 

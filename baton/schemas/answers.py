@@ -8,6 +8,7 @@ from baton.core.commands import AccountRole
 from baton.core.models import PermissionMode
 from baton.schemas.fields import Amount, Flag, Items, Moment, WholeNumber
 from baton.schemas.resources import (
+    ApiTokenSchema,
     AttachmentSchema,
     AuditEntrySchema,
     BridgeSchema,
@@ -289,3 +290,21 @@ class ImportedAnswer(DoneAnswer):
     conversation = _one(ConversationSchema)
     is_new = Flag()
     message_count = WholeNumber()
+
+
+class TokensAnswer(DoneAnswer):
+    """Tokens, newest first."""
+
+    tokens = _many(ApiTokenSchema)
+
+
+class TokenAnswer(DoneAnswer):
+    """One token."""
+
+    token = _one(ApiTokenSchema)
+
+
+class NewTokenAnswer(TokenAnswer):
+    """A token that was just made. `secret` is its text, which is told this once and kept nowhere."""
+
+    secret = Words()

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from baton.core import events, frames, models, permissions, ports
+from baton.core import events, frames, models, permissions, ports, tokens
+from baton.core.commands import AccountRole
 from baton.core.ids import is_object_id
 from baton.schemas.fields import Amount, Flag, Items, JsonValue, Moment, Payload, Text, WholeNumber
 
@@ -410,6 +411,20 @@ class SearchHitSchema(Resource):
     created_at = Moment()
 
 
+class ApiTokenSchema(Resource):
+    """A token, without its text. `createdBy` is null where files or settings of the server give it."""
+
+    id = OwnId()
+    name = Words()
+    role = fields.Enum(AccountRole, by_value=True)
+    bridge_id = Words(allow_none=True)
+    created_at = Moment()
+    created_by = Words(allow_none=True)
+    last_used_at = Moment(allow_none=True)
+    expires_at = Moment(allow_none=True)
+    revoked_at = Moment(allow_none=True)
+
+
 MIRRORED: Mapping[type, type[Resource]] = {
     models.Usage: UsageSchema,
     models.Failure: FailureSchema,
@@ -434,5 +449,6 @@ MIRRORED: Mapping[type, type[Resource]] = {
     frames.AgentOffer: AgentSchema,
     frames.Workspace: WorkspaceSchema,
     ports.SearchHit: SearchHitSchema,
+    tokens.ApiToken: ApiTokenSchema,
 }
 """Which class of the core each resource mirrors."""

@@ -11,12 +11,14 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from baton.core import commands
+from baton.core.commands import AccountRole
 from baton.core.ids import BridgeId, ConversationId, ProjectId, new_object_id
 from baton.core.models import ConversationStatus, PermissionMode, PromptStatus
 from baton.core.permissions import GrantEffect, GrantScope
 from baton.core.ports import ConversationFilter
+from baton.core.tokens import CreateToken
 from baton.schemas.browser import SendMessageSchema
-from baton.schemas.fields import Mode, Moment, Name, ObjectId, Path, Payload, RequestName, Text
+from baton.schemas.fields import Mode, Moment, Name, ObjectId, Path, Payload, RequestName, Text, WholeNumber
 
 MAX_CONVERSATIONS = 200
 MAX_MESSAGES = 500
@@ -25,6 +27,8 @@ MAX_ENTRIES = 1000
 MAX_PATTERN_CHARS = 500
 _MAX_CURSOR_LENGTH = 500
 _MAX_TOKEN_LENGTH = 512
+MAX_TOKEN_NAME_LENGTH = 100
+MAX_TOKEN_DAYS = 3650
 _DIGITS = re.compile(r"[0-9]{1,15}\Z", re.ASCII)
 
 
@@ -279,3 +283,22 @@ class UploadSchema(Payload):
     """`POST /api/attachments`: a form; read by the route itself, described here."""
 
     file = fields.Raw(required=True, metadata={"type": "string", "format": "binary"})
+
+
+class TokenName(Name):
+    """What a person calls a token: 1 to 100 characters, none of which moves a terminal's cursor."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        name = super()._deserialize(value, attr, data, **kwargs)
+        if not name.isprintable() or len(name) > MAX_TOKEN_NAME_LENGTH:
+            raise ValidationError(f"Must be 1 to {MAX_TOKEN_NAME_LENGTH} printable characters.")
+        return name
+
+
+class CreateTokenSchema(Payload):
+    """`POST /api/tokens`."""
+
+    command = CreateToken
+    name = TokenName(required=True)
+    role = fields.Enum(AccountRole, by_value=True, required=True)
+    expires_in_days = WholeNumber(least=1, most=MAX_TOKEN_DAYS, allow_none=True)

@@ -64,13 +64,14 @@ class Attachments:
         return content
 
     async def _check_bridge(self, who: Identity, attachment_id: AttachmentId) -> None:
-        """A bridge's credential reads what active runs were sent with, nothing else."""
+        """A bridge's credential reads what active runs of that bridge were sent with, nothing else."""
         if who.role is not AccountRole.BRIDGE:
             return
-        for run in await self._store.runs(ACTIVE_RUN):
-            if any(attachment.id == attachment_id for attachment in run.request.attachments):
-                return
-        raise Forbidden("No run that a bridge works on has this attachment")
+        if who.bridge_id is not None:
+            for run in await self._store.runs(ACTIVE_RUN):
+                if run.bridge_id == who.bridge_id and any(one.id == attachment_id for one in run.request.attachments):
+                    return
+        raise Forbidden("No run that this bridge works on has this attachment")
 
 
 def safe_filename(name: str) -> str:

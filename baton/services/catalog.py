@@ -1,7 +1,9 @@
 """All services of one server: how they are built on each other, in one value that the layers above are given."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from baton.core.commands import AccountRole
 from baton.core.limits import Limits
 from baton.core.ports import BridgeLink, Clock, Publisher, Store
 from baton.services.asking import Asking
@@ -23,6 +25,7 @@ from baton.services.runs import Runs
 from baton.services.silence import Silence
 from baton.services.snapshots import Snapshots
 from baton.services.stats import Stats
+from baton.services.tokens import Tokens
 from baton.services.transfer import Transfer
 
 
@@ -41,6 +44,7 @@ class Services:
     history: History
     bridges: Bridges
     stats: Stats
+    tokens: Tokens
     store: Store
     link: BridgeLink
     clock: Clock
@@ -53,8 +57,19 @@ class Services:
     silence: Silence
 
 
-def build_services(*, store: Store, publisher: Publisher, link: BridgeLink, clock: Clock, limits: Limits) -> Services:
-    """Every service, on one store, one publisher and one set of bridges."""
+def build_services(
+    *,
+    store: Store,
+    publisher: Publisher,
+    link: BridgeLink,
+    clock: Clock,
+    limits: Limits,
+    given_tokens: Mapping[AccountRole, str] | None = None,
+) -> Services:
+    """Every service, on one store, one publisher and one set of bridges.
+
+    `given_tokens`: the digests of those that settings and files give (`services.tokens`).
+    """
     lanes = Lanes(store, publisher, link, clock, limits)
     dispatcher = Dispatcher(lanes, link, clock, limits)
     judge = Judge(lanes, link, limits)
@@ -77,6 +92,7 @@ def build_services(*, store: Store, publisher: Publisher, link: BridgeLink, cloc
         history=History(store=store, publisher=publisher, link=link, clock=clock, limits=limits),
         bridges=Bridges(store=store, link=link, limits=limits),
         stats=Stats(store=store),
+        tokens=Tokens(store=store, clock=clock, given=given_tokens or {}),
         store=store,
         link=link,
         clock=clock,

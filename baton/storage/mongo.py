@@ -8,7 +8,7 @@ goes to the primary. Motor is imported here and nowhere else, so that its succes
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,17 @@ from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from baton.core.errors import ConfigError, InvalidRequest, StoreUnavailable
-from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId, new_object_id
+from baton.core.ids import (
+    AttachmentId,
+    BridgeId,
+    ConversationId,
+    MessageId,
+    ProjectId,
+    PromptId,
+    RequestId,
+    TokenId,
+    new_object_id,
+)
 from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
 from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import (
@@ -36,6 +46,7 @@ from baton.core.ports import (
     StoredChanges,
     StoredMessage,
 )
+from baton.core.tokens import ApiToken
 from baton.storage.migrate import MigrationTarget
 from baton.storage.mongo_attachments import Attachments
 from baton.storage.mongo_commit import Committer
@@ -46,6 +57,7 @@ from baton.storage.mongo_paging import newest_first
 from baton.storage.mongo_permissions import PermissionReads
 from baton.storage.mongo_reads import Reads
 from baton.storage.mongo_search import Search
+from baton.storage.mongo_tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +72,7 @@ COLLECTIONS = (
     "audit_log",
     "attachments.files",
     "attachments.chunks",
+    "api_tokens",
     "pending_changes",
     "leases",
     "meta",
@@ -94,6 +107,7 @@ class _Open:
     permissions: PermissionReads
     search: Search
     attachments: Attachments
+    tokens: Tokens
 
 
 def _translated(
@@ -166,6 +180,7 @@ class MongoStore:
             permissions=PermissionReads(of),
             search=Search(of["messages"], of["conversations"]),
             attachments=Attachments(of["attachments.files"], of["attachments.chunks"]),
+            tokens=Tokens(of["api_tokens"]),
         )
 
     async def close(self) -> None:
@@ -441,6 +456,47 @@ class MongoStore:
         written = self._clock.monotonic()
         await meta.find_one({"_id": "probe"})
         return (written - began) * 1000, (self._clock.monotonic() - written) * 1000
+
+    # --- tokens of the API -------------------------------------------------------------------------------------
+
+    @_translated
+    async def add_token(self, token: ApiToken) -> bool:
+        """See core.ports.Store."""
+        return await self._is.tokens.add(token)
+
+    @_translated
+    async def token(self, token_id: TokenId) -> ApiToken | None:
+        """See core.ports.Store."""
+        key = object_id(token_id)
+        return None if key is None else await self._is.tokens.get(key)
+
+    @_translated
+    async def tokens(self, limit: int = 1000) -> Sequence[ApiToken]:
+        """See core.ports.Store."""
+        return await self._is.tokens.newest(limit)
+
+    @_translated
+    async def live_tokens(self) -> Sequence[ApiToken]:
+        """See core.ports.Store."""
+        return await self._is.tokens.live()
+
+    @_translated
+    async def bind_token(self, token_id: TokenId, bridge_id: BridgeId) -> ApiToken | None:
+        """See core.ports.Store."""
+        key = object_id(token_id)
+        return None if key is None else await self._is.tokens.bind(key, bridge_id)
+
+    @_translated
+    async def revoke_token(self, token_id: TokenId, at: datetime) -> ApiToken | None:
+        """See core.ports.Store."""
+        key = object_id(token_id)
+        return None if key is None else await self._is.tokens.revoke(key, at)
+
+    @_translated
+    async def note_token_use(self, used_at: Mapping[TokenId, datetime]) -> None:
+        """See core.ports.Store."""
+        keys = {object_id(token_id): at for token_id, at in used_at.items()}
+        await self._is.tokens.note_use({key: at for key, at in keys.items() if key is not None})
 
 
 # --- connecting ------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from baton.core.models import (
 )
 from baton.core.permissions import AuditEntry, Grant
 from baton.core.ports import EncodedJson, JournalRow, StoredMessage
+from baton.core.tokens import ApiToken
 from baton.schemas.codec import build_converter, camel, dump_event, iso, load_stored_event
 from baton.storage.mongo_words import words_of
 
@@ -226,6 +227,15 @@ def dump_attachment(attachment: Attachment) -> Document:
     return _sealed(_with_key(_converter.unstructure(attachment)))
 
 
+def dump_token(token: ApiToken) -> Document:
+    """As stored in `api_tokens`."""
+    document = _with_key(_converter.unstructure(token))
+    if token.last_used_at is None:
+        # Left out, so that `$max` has nothing to compare a time with.
+        del document["lastUsedAt"]
+    return _sealed(document)
+
+
 def _with_key(document: Document) -> Document:
     return {"_id": _reference(document.pop("id")), **document}
 
@@ -329,6 +339,11 @@ def load_project(document: Mapping[str, Any]) -> Project:
 def load_attachment(document: Mapping[str, Any]) -> Attachment:
     """The attachment that was stored."""
     return _converter.structure(_without_key(_opened(document)), Attachment)
+
+
+def load_token(document: Mapping[str, Any]) -> ApiToken:
+    """The token that was stored."""
+    return _converter.structure(_without_key(_opened(document)), ApiToken)
 
 
 def _without_key(document: Document) -> Document:

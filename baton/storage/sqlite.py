@@ -6,13 +6,22 @@ joins them.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from baton.core.errors import BatonError, ConfigError, StoreUnavailable
-from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId
+from baton.core.ids import (
+    AttachmentId,
+    BridgeId,
+    ConversationId,
+    MessageId,
+    ProjectId,
+    PromptId,
+    RequestId,
+    TokenId,
+)
 from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
 from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import (
@@ -29,11 +38,12 @@ from baton.core.ports import (
     StoredChanges,
     StoredMessage,
 )
+from baton.core.tokens import ApiToken
 from baton.schemas.codec import iso
 from baton.storage import sqlite_commit as writes
 from baton.storage import sqlite_permissions as permissions
 from baton.storage import sqlite_reads as reads
-from baton.storage import sqlite_search
+from baton.storage import sqlite_search, sqlite_tokens
 from baton.storage.migrate import CURE, discover, pending
 from baton.storage.sqlite_connection import OnStatement, check_library, check_place, connect, explain
 from baton.storage.sqlite_lease import FileLease
@@ -285,6 +295,38 @@ class SqliteStore(Store):
         written = self._clock.monotonic()
         await self._readers.run(reads.read_meta, "probe")
         return (written - begun) * 1000, (self._clock.monotonic() - written) * 1000
+
+    # --- tokens of the API
+
+    async def add_token(self, token: ApiToken) -> bool:
+        """See the port."""
+        row = (token.id, token.digest, iso(token.created_at), document(token))
+        return await self._writer.run(lambda db: sqlite_tokens.add(db, row))
+
+    async def token(self, token_id: TokenId) -> ApiToken | None:
+        """See the port."""
+        return await self._readers.run(sqlite_tokens.read, token_id)
+
+    async def tokens(self, limit: int = 1000) -> Sequence[ApiToken]:
+        """See the port."""
+        return await self._readers.run(sqlite_tokens.read_newest, limit)
+
+    async def live_tokens(self) -> Sequence[ApiToken]:
+        """See the port."""
+        return await self._readers.run(sqlite_tokens.read_live)
+
+    async def bind_token(self, token_id: TokenId, bridge_id: BridgeId) -> ApiToken | None:
+        """See the port."""
+        return await self._writer.run(partial(sqlite_tokens.bind, token_id=token_id, bridge_id=bridge_id))
+
+    async def revoke_token(self, token_id: TokenId, at: datetime) -> ApiToken | None:
+        """See the port."""
+        return await self._writer.run(partial(sqlite_tokens.revoke, token_id=token_id, at=at))
+
+    async def note_token_use(self, used_at: Mapping[TokenId, datetime]) -> None:
+        """See the port."""
+        if used_at:
+            await self._writer.run(partial(sqlite_tokens.note_use, used_at=used_at))
 
 
 def _encoded(change: Change) -> Encoded | Refused:

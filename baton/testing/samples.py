@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from baton.core.commands import AccountRole
 from baton.core.ids import (
     AttachmentId,
     ConversationId,
@@ -14,6 +15,7 @@ from baton.core.ids import (
     ProjectId,
     PromptId,
     RequestId,
+    TokenId,
     UserId,
     new_object_id,
 )
@@ -36,6 +38,7 @@ from baton.core.models import (
 from baton.core.permissions import AuditEntry, Grant, GrantId, GrantScope
 from baton.core.ports import Change, JournalRow
 from baton.core.stream import TextDelta
+from baton.core.tokens import ApiToken, token_digest
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 """When every sample was made, unless it says otherwise."""
@@ -242,4 +245,20 @@ def send(to: Conversation, *, is_new: bool = False, content: str = "Hello?", **r
         is_new=is_new,
         new_run=run(to.id, **fields),
         messages=(asked,),
+    )
+
+
+def api_token(**fields: Any) -> ApiToken:
+    """A token of a bridge that was not used yet."""
+    token_id = TokenId(fields.get("id") or new_object_id())
+    return ApiToken(
+        **{
+            "id": token_id,
+            "name": f"token-{token_id}",
+            "role": AccountRole.BRIDGE,
+            "created_at": START,
+            "created_by": ANNA,
+            "digest": token_digest(f"text of {token_id}"),
+            **fields,
+        }
     )

@@ -18,11 +18,12 @@ from baton.testing.store_rules_lists import ListRules
 from baton.testing.store_rules_permissions import PermissionRules
 from baton.testing.store_rules_read import ReadRules
 from baton.testing.store_rules_search import SearchRules
+from baton.testing.store_rules_tokens import TokenRules
 
 Connect: TypeAlias = Callable[[], Store]
 
 
-class StoreContract(CommitRules, ReadRules, ListRules, SearchRules, PermissionRules):
+class StoreContract(CommitRules, ReadRules, ListRules, SearchRules, PermissionRules, TokenRules):
     """Every rule of the port. Subclass it in a test module and provide `connect`."""
 
     @pytest.fixture

@@ -1,11 +1,20 @@
 """Stores that fail, hold or die at a moment a test chooses, in front of a real one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from baton.core.errors import StoreUnavailable
-from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId
+from baton.core.ids import (
+    AttachmentId,
+    BridgeId,
+    ConversationId,
+    MessageId,
+    ProjectId,
+    PromptId,
+    RequestId,
+    TokenId,
+)
 from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
 from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import (
@@ -20,6 +29,7 @@ from baton.core.ports import (
     StoredChanges,
     StoredMessage,
 )
+from baton.core.tokens import ApiToken
 
 
 class StoreInFront(Store):
@@ -158,6 +168,27 @@ class StoreInFront(Store):
 
     async def probe(self) -> tuple[float, float]:
         return await self.behind.probe()
+
+    async def add_token(self, token: ApiToken) -> bool:
+        return await self.behind.add_token(token)
+
+    async def token(self, token_id: TokenId) -> ApiToken | None:
+        return await self.behind.token(token_id)
+
+    async def tokens(self, limit: int = 1000) -> Sequence[ApiToken]:
+        return await self.behind.tokens(limit)
+
+    async def live_tokens(self) -> Sequence[ApiToken]:
+        return await self.behind.live_tokens()
+
+    async def bind_token(self, token_id: TokenId, bridge_id: BridgeId) -> ApiToken | None:
+        return await self.behind.bind_token(token_id, bridge_id)
+
+    async def revoke_token(self, token_id: TokenId, at: datetime) -> ApiToken | None:
+        return await self.behind.revoke_token(token_id, at)
+
+    async def note_token_use(self, used_at: Mapping[TokenId, datetime]) -> None:
+        await self.behind.note_token_use(used_at)
 
 
 class HeldStore(StoreInFront):

@@ -21,7 +21,7 @@ from baton.core import commands
 from baton.core.commands import Identity
 from baton.core.errors import BatonError, Draining, InvalidRequest
 from baton.core.events import BridgesChanged, ServerDraining
-from baton.core.ids import ConversationId, ProjectId, PromptId, RequestId
+from baton.core.ids import ConversationId, ProjectId, PromptId, RequestId, TokenId
 from baton.core.limits import Limits
 from baton.core.ports import Clock
 from baton.schemas import browser
@@ -263,6 +263,18 @@ class SocketServer:
             connection.close_code = WSCloseCode.SERVICE_RESTART
             await connection.close()
         await engine.until_served(CLOSE_GRACE_S)
+
+    async def end_token(self, token_id: TokenId) -> None:
+        """The token opens nothing any more: disconnect the sockets that came with it, for good.
+
+        None can slip through between its check and its entry in the table: nothing in between waits. A client closes
+        the connection below by itself, once it has read that it was disconnected; over polling it would not read it
+        if the connection's own end came along. Who does not close it has shown no credential any more, and goes as
+        such with a sweep.
+        """
+        for client in [client for client in self._clients.values() if client.who.token_id == token_id]:
+            await self._library.disconnect(client.sid)
+            client.connection.is_admitted = False
 
     async def _start(self, _: web.Application) -> None:
         self._sweeping = asyncio.create_task(self._sweep(), name="socket-sweep")

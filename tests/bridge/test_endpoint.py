@@ -15,7 +15,7 @@ from baton.bridge.hub import Hub
 from baton.core.commands import AccountRole, Identity
 from baton.core.errors import Forbidden, StoreUnavailable, Unauthenticated
 from baton.core.frames import Abort, Ack, Execute, Failed
-from baton.core.ids import BridgeId, ConversationId, RequestId, UserId
+from baton.core.ids import BridgeId, ConversationId, RequestId, TokenId, UserId
 from baton.core.limits import Limits
 from baton.testing.clock import FakeClock
 from tests.support.bridges import FakeIntake, FakePublisher
@@ -40,7 +40,7 @@ def authorize(request: web.Request) -> Identity:
         raise Forbidden("A bridge needs a token of the role bridge")
     if token not in ("Bearer secret", "Bearer other"):
         raise Unauthenticated("The token is not valid")
-    return Identity(UserId(token), AccountRole.BRIDGE)
+    return Identity(UserId(token), AccountRole.BRIDGE, TokenId(token))
 
 
 @dataclass
@@ -107,7 +107,12 @@ async def setup() -> AsyncIterator[Setup]:
     intake = FakeIntake(hub)
     hub.attach(intake, FakePublisher())
     bindings: dict[UserId, BridgeId] = {}
-    endpoint = BridgeEndpoint(hub, authorize, LIMITS, clock, bindings=bindings)
+
+    async def bind(who: Identity, bridge_id: BridgeId) -> None:
+        if bindings.setdefault(who.user_id, bridge_id) != bridge_id:
+            raise Forbidden("another's")
+
+    endpoint = BridgeEndpoint(hub, authorize, LIMITS, clock, bind=bind)
     app = web.Application()
     endpoint.attach(app)
     async with TestServer(app) as server, ClientSession() as session:
@@ -136,6 +141,18 @@ async def test_a_credential_belongs_to_the_bridge_that_used_it_first(setup: Setu
     assert setup.bindings == {UserId("Bearer secret"): B}
     assert setup.hub.is_connected(B)
     assert not first.socket.closed
+
+
+async def test_a_token_that_ends_closes_its_links_and_no_other(setup: Setup) -> None:
+    silent = await setup.connect()
+    mine, other = await setup.welcomed(), await setup.connect("other")
+    await other.greet(bridgeId="c")
+    setup.endpoint.end_token(TokenId("Bearer secret"))
+    assert (await mine.ending())[0] == 4401
+    assert (await silent.ending())[0] == 4401, "one that has not said hello yet goes too"
+    await setup.intake.until_told("departed b")
+    assert not setup.hub.is_connected(B)
+    assert setup.hub.is_connected(BridgeId("c"))
 
 
 async def test_the_subprotocol_must_be_offered(setup: Setup) -> None:

@@ -4,14 +4,18 @@ import pytest
 
 from baton.core.commands import AccountRole, Identity, SendMessage
 from baton.core.errors import Forbidden, NotFound, TooLarge
-from baton.core.ids import AttachmentId, RequestId, UserId, new_object_id
+from baton.core.ids import AttachmentId, BridgeId, RequestId, UserId, new_object_id
 from baton.core.limits import Limits
 from baton.services.attachments import Attachments, safe_filename, safe_mime_type
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
-from tests.services.harness import ANNA, BEN, Server
+from tests.services.harness import ANNA, BEN, LOCAL, Server
 
-ROBOT = Identity(UserId("robot"), AccountRole.BRIDGE)
+ROBOT = Identity(UserId("robot"), AccountRole.BRIDGE, bridge_id=LOCAL)
+OTHERS = (
+    Identity(UserId("other"), AccountRole.BRIDGE, bridge_id=BridgeId("other")),
+    Identity(UserId("unused"), AccountRole.BRIDGE),
+)
 
 
 @pytest.fixture
@@ -53,6 +57,9 @@ async def test_a_bridge_reads_only_what_its_runs_were_sent_with(attachments: Att
     for read in (attachments.get, attachments.content):
         with pytest.raises(Forbidden):
             await read(ROBOT, other.id)
+        for bridge in OTHERS:
+            with pytest.raises(Forbidden):
+                await read(bridge, sent.id)
 
 
 async def test_a_bridge_reads_nothing_once_the_run_has_ended(attachments: Attachments, server: Server) -> None:

@@ -14,6 +14,7 @@ pytest.register_assert_rewrite(
     "baton.testing.store_rules_permissions",
     "baton.testing.store_rules_read",
     "baton.testing.store_rules_search",
+    "baton.testing.store_rules_tokens",
 )
 
 from baton.storage.sqlite_migrate import migrate_sqlite  # noqa: E402 - after the rewriting is asked for

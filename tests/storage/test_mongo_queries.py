@@ -9,7 +9,7 @@ import pytest
 from mongomock_motor import AsyncMongoMockClient
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from baton.core.ids import RequestId, new_object_id
+from baton.core.ids import BridgeId, RequestId, new_object_id
 from baton.core.models import PromptStatus, RunStatus
 from baton.core.ports import Change, Committed, ConversationFilter, Known, Refused
 from baton.storage.migrate import migrate
@@ -34,6 +34,8 @@ RESIDUAL = {
     ("leases", "expiresAt"): "one document",
     ("runs", "status"): "one document, or the runs of one conversation that is purged",
     ("interactive_prompts", "status"): "one document",
+    ("api_tokens", "bridgeId"): "one document",
+    ("api_tokens", "revokedAt"): "one document",
 }
 """Conditions that are looked at in the documents that an index has picked, and why those are few."""
 
@@ -174,6 +176,9 @@ async def test_an_operator_in_the_place_of_a_value_finds_nothing(store: MongoSto
     assert await store.grant(value) is None
     assert list(await store.grants(value, value)) == []
     assert (await store.audit(conversation_id=value)).items == ()
+    assert await store.token(value) is None
+    assert await store.bind_token(value, BridgeId("b")) is None
+    assert await store.revoke_token(value, samples.START) is None
     await store.purge_conversation(value)
     assert (await store.counts()).messages["completed"] == 1
 
@@ -216,6 +221,7 @@ async def test_limits_below_one_list_nothing(store: MongoStore) -> None:
     assert list(await store.projects(limit=0)) == []
     assert list(await store.standing_grants(limit=0)) == []
     assert list(await store.grants(samples.conversation().id, None, limit=0)) == []
+    assert list(await store.tokens(limit=0)) == []
     assert list(await store.history(samples.conversation().id, limit=0)) == []
     assert (await store.search("hello", limit=0)).items == ()
     assert len(await store.runs(frozenset(RunStatus))) == 1

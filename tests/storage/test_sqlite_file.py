@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from baton.core.errors import ConfigError, LeaseLost, Overloaded, StoreUnavailable
-from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, new_object_id
+from baton.core.ids import AttachmentId, BridgeId, ConversationId, MessageId, ProjectId, new_object_id
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, ConversationStatus, PromptStatus
 from baton.core.ports import Change, Committed, ConversationFilter, Refused
@@ -428,6 +428,7 @@ async def exercise(store: SqliteStore) -> None:
     await store.put_project(project := samples.project())
     await store.project(project.id)
     await store.delete_project(project.id)
+    await exercise_tokens(store)
     await store.purge_conversation(conversation.id)
 
 
@@ -444,6 +445,15 @@ async def exercise_permissions(store: SqliteStore, conversation: Conversation) -
         await store.audit(conversation_id=conversation_id, limit=1, cursor=page.next)
     await store.note_alive(samples.START)
     await store.alive_at()
+
+
+async def exercise_tokens(store: SqliteStore) -> None:
+    """Every verb of tokens."""
+    await store.add_token(token := samples.api_token())
+    await store.bind_token(token.id, BridgeId("b"))
+    await store.revoke_token(token.id, samples.START)
+    await store.note_token_use({token.id: samples.START})
+    await asyncio.gather(store.token(token.id), store.tokens(), store.live_tokens())
 
 
 async def exercise_lists(store: SqliteStore, project_id: ProjectId | None) -> None:

@@ -50,6 +50,10 @@ class BridgeProcess:
         records = [orjson.loads(record.payload) for record in scan(ledger)]
         return [record["start"] for record in records if "start" in record]
 
+    def take_token(self, token: str) -> None:
+        """What its next process comes with."""
+        self._environment["BATON_BRIDGE_TOKEN"] = token
+
     async def start(self) -> None:
         """Start, and return once it answers on its page."""
         await self._spawn()

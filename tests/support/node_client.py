@@ -82,6 +82,10 @@ class NodeClient:
         """Drop the connection under the client, as a network would; it reconnects by itself."""
         await self._tell({"do": "cut"})
 
+    async def connect(self) -> None:
+        """Connect again, after the server has disconnected it."""
+        await self._tell({"do": "connect"})
+
     async def _tell(self, command: Told) -> None:
         assert self._process.stdin is not None, "it is a pipe"
         self._process.stdin.write(json.dumps(command).encode() + b"\n")

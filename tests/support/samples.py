@@ -16,7 +16,15 @@ from baton.core.text import Json
 
 AT = datetime(2026, 11, 20, 9, 30, 15, 250_000, tzinfo=UTC)
 OWN_ID = "65f0c0ffee0123456789abcd"
-OWN_IDS = {ids.ProjectId, ids.ConversationId, ids.MessageId, ids.PromptId, ids.AttachmentId, permissions.GrantId}
+OWN_IDS = {
+    ids.ProjectId,
+    ids.ConversationId,
+    ids.MessageId,
+    ids.PromptId,
+    ids.AttachmentId,
+    ids.TokenId,
+    permissions.GrantId,
+}
 
 _PLAIN: dict[Any, Any] = {str: "ünï 💬", int: 7, float: 0.25, bool: True, datetime: AT}
 _FIXED: dict[tuple[type, str], Any] = {

@@ -35,7 +35,7 @@ TOKENS: Final = {
     "user-token": Identity(UserId("anna"), AccountRole.USER),
     "admin-token": Identity(UserId("root"), AccountRole.ADMIN),
     "other-token": Identity(UserId("ben"), AccountRole.USER),
-    "bridge-token": Identity(UserId("robot"), AccountRole.BRIDGE),
+    "bridge-token": Identity(UserId("robot"), AccountRole.BRIDGE, bridge_id=LOCAL),
 }
 LIMITS: Final = Limits(payload_max_bytes=20_000, attachment_max_bytes=5_000, content_max_chars=2_000)
 

@@ -20,7 +20,7 @@ from baton.core import commands
 from baton.core.commands import AccountRole, Identity
 from baton.core.errors import NotFound
 from baton.core.events import BridgePresence, Queue, RoomEvent, Streamed
-from baton.core.ids import BridgeId, ConversationId, MessageId, RequestId, UserId
+from baton.core.ids import BridgeId, ConversationId, MessageId, RequestId, TokenId, UserId
 from baton.core.limits import Limits
 from baton.core.models import PermissionMode, SendAnswer
 from baton.core.ports import EncodedJson
@@ -38,7 +38,9 @@ from baton.web.sockets import SocketServer
 TOKEN = "a-token"
 BRIDGE_TOKEN = "a-bridge-token"
 CONVERSATION = ConversationId("65f0c0ffee0123456789abcd")
-ANNA = Identity(UserId("anna"), AccountRole.USER)
+OTHER_TOKEN = "another-token"
+ANNA = Identity(UserId("anna"), AccountRole.USER, TokenId("1" * 24))
+BEN = Identity(UserId("ben"), AccountRole.USER, TokenId("2" * 24))
 ANSWER = SendAnswer(
     request_id=RequestId("r"), conversation_id=CONVERSATION, message_id=MessageId("6" * 24), status="dispatched"
 )
@@ -46,10 +48,10 @@ Join = Callable[[commands.JoinConversation, Callable[[], None]], Awaitable[Snaps
 
 
 class Tokens:
-    """Two tokens, as `credentials` would know them."""
+    """Three tokens, as `services.tokens` would know them."""
 
     def verify(self, token: str) -> Identity | None:
-        known = {TOKEN: ANNA, BRIDGE_TOKEN: Identity(UserId("robot"), AccountRole.BRIDGE)}
+        known = {TOKEN: ANNA, OTHER_TOKEN: BEN, BRIDGE_TOKEN: Identity(UserId("robot"), AccountRole.BRIDGE)}
         return known.get(token)
 
 

@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from baton.core import errors
+from baton.core.commands import AccountRole
 from baton.core.ids import ConversationId, RequestId, new_object_id
 from baton.schemas.answers import ErrorAnswer
 from baton.schemas.fields import load
@@ -141,6 +142,7 @@ def body_of(route: Route) -> dict[str, Any]:
         "respond": {"selectedOption": "deny"},
         "login": {"token": "user-token"},
         "permissions": {"toolName": "Bash"},
+        "tokens": {"name": "x", "role": "bridge"},
         "import": {"sessionId": "s"} if route.path.endswith("sessions/import") else {},
     }
     body = bodies.get(route.path.rpartition("/")[2])
@@ -215,6 +217,14 @@ async def test_a_bridges_credential_opens_attachments_only(raising: Site) -> Non
         check(answered, 500, "internal") if reached else check(answered, 403, "forbidden")
 
 
+async def test_what_is_for_admins_is_for_nobody_else(raising: Site) -> None:
+    for_admins = [route for route in ROUTES if AccountRole.USER not in route.roles]
+    assert {route.path for route in for_admins} >= {"/api/tokens", "/api/tokens/{tokenId}"}
+    for route in for_admins:
+        for token in ("user-token", "bridge-token"):
+            check(await raising.ask_rightly(route, token=token), 403, "forbidden")
+
+
 async def test_a_foreign_origin_or_host_is_refused_everywhere(raising: Site) -> None:
     for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
         for path in ("/", "/health", "/api/me", "/no/such/path"):
@@ -283,7 +293,7 @@ async def test_text_and_numbers_that_no_store_can_hold_are_no_error(raising: Sit
 
 
 async def test_a_path_that_is_not_there_has_the_shape(raising: Site) -> None:
-    for path in ("/nothing", "/api", "/api/", "/api/chat/conversations/", "/static/", "//", "/%00", "/api/tokens"):
+    for path in ("/nothing", "/api", "/api/", "/api/chat/conversations/", "/static/", "//", "/%00", "/api/token"):
         check(await raising.ask("GET", path), 404, "not_found")
 
 

@@ -13,7 +13,7 @@ from marshmallow import Schema
 
 from baton.core.commands import AccountRole, Identity
 from baton.core.errors import Forbidden, InvalidRequest
-from baton.core.ids import AttachmentId, ConversationId, ProjectId, PromptId, RequestId
+from baton.core.ids import AttachmentId, ConversationId, ProjectId, PromptId, RequestId, TokenId
 from baton.core.limits import Limits
 from baton.core.permissions import GrantId
 from baton.schemas.codec import camel
@@ -41,6 +41,7 @@ class PathSchema(Payload):
     grant_id = ObjectId("permission")
     attachment_id = ObjectId("attachment")
     request_id = RequestName()
+    token_id = ObjectId("token")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,11 @@ class Call:
     def request_id(self) -> RequestId:
         """Of the path."""
         return RequestId(self.path["request_id"])
+
+    @property
+    def token_id(self) -> TokenId:
+        """Of the path."""
+        return TokenId(self.path["token_id"])
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]

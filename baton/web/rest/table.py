@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from baton.web.rest import attachments, bridges, conversations, login, messages, permissions, projects, runs, status
+from baton.web.rest import (
+    attachments,
+    bridges,
+    conversations,
+    login,
+    messages,
+    permissions,
+    projects,
+    runs,
+    status,
+    tokens,
+)
 from baton.web.rest.route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -15,4 +26,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *permissions.ROUTES,
     *attachments.ROUTES,
     *bridges.ROUTES,
+    *tokens.ROUTES,
 )
