@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from bson.codec_options import CodecOptions
@@ -21,7 +22,17 @@ from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from baton.core.errors import ConfigError, InvalidRequest, StoreUnavailable
 from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId, new_object_id
-from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.models import (
+    Attachment,
+    Conversation,
+    ConversationStatus,
+    Message,
+    Project,
+    Prompt,
+    PromptStatus,
+    Run,
+    RunStatus,
+)
 from baton.core.ports import (
     Change,
     Clock,
@@ -33,9 +44,11 @@ from baton.core.ports import (
     StoreCounts,
     StoredChanges,
     StoredMessage,
+    Swept,
 )
 from baton.storage.migrate import MigrationTarget
 from baton.storage.mongo_attachments import Attachments
+from baton.storage.mongo_cleaning import Cleaning
 from baton.storage.mongo_commit import Committer
 from baton.storage.mongo_documents import Document, Unstorable, dump_project, load_project, object_id
 from baton.storage.mongo_lease import Lease
@@ -89,6 +102,7 @@ class _Open:
     reads: Reads
     search: Search
     attachments: Attachments
+    cleaning: Cleaning
 
 
 def _translated(
@@ -160,6 +174,7 @@ class MongoStore:
             reads=Reads(of),
             search=Search(of["messages"], of["conversations"]),
             attachments=Attachments(of["attachments.files"], of["attachments.chunks"]),
+            cleaning=Cleaning(of),
         )
 
     async def close(self) -> None:
@@ -302,7 +317,7 @@ class MongoStore:
         """See core.ports.Store."""
         key = object_id(conversation_id)
         if key is not None:
-            await self._is.committer.purge(key)
+            await self._is.committer.purge(key, self._clock.now())
 
     # --- projects and attachments ------------------------------------------------------------------------------
 
@@ -337,9 +352,12 @@ class MongoStore:
         return bool(deleted.deleted_count)
 
     @_translated
-    async def put_attachment(self, attachment: Attachment, content: bytes) -> None:
+    async def put_attachment(
+        self, attachment: Attachment, content: bytes, *, used_by: ConversationId | None = None
+    ) -> None:
         """See core.ports.Store."""
-        await self._is.attachments.put(attachment, content)
+        user = None if used_by is None else object_id(used_by)
+        await self._is.attachments.put(attachment, content, user, self._clock.now())
 
     @_translated
     async def attachment(self, attachment_id: AttachmentId) -> Attachment | None:
@@ -379,6 +397,43 @@ class MongoStore:
         written = self._clock.monotonic()
         await meta.find_one({"_id": "probe"})
         return (written - began) * 1000, (self._clock.monotonic() - written) * 1000
+
+    # --- what nothing needs any more ---------------------------------------------------------------------------
+
+    @_translated
+    async def use_attachments(
+        self, conversation_id: ConversationId, attachment_ids: Sequence[AttachmentId]
+    ) -> Sequence[AttachmentId]:
+        """See core.ports.Store."""
+        user = object_id(conversation_id)
+        missing = []
+        for attachment_id in attachment_ids:
+            key = object_id(attachment_id)
+            if user is None or key is None or not await self._is.attachments.use(user, key, self._clock.now()):
+                missing.append(attachment_id)
+        return missing
+
+    @_translated
+    async def remove_unused_attachments(self, before: datetime, limit: int) -> Swept:
+        """See core.ports.Store."""
+        return await self._is.attachments.judge(self._is.of["conversations"], before, limit)
+
+    @_translated
+    async def remove_stray_content(self, before: datetime, limit: int, after: str | None = None) -> Swept:
+        """See core.ports.Store."""
+        return await self._is.attachments.remove_strays(before, limit, after)
+
+    @_translated
+    async def remove_ended_journals(self, limit: int, after: str | None = None) -> Swept:
+        """See core.ports.Store."""
+        return await self._is.cleaning.remove_ended_journals(limit, after)
+
+    @_translated
+    async def unchanged_conversations(
+        self, status: ConversationStatus, before: datetime, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        """See core.ports.Store."""
+        return await self._is.cleaning.unchanged_conversations(status, before, cursor, limit)
 
 
 # --- connecting ------------------------------------------------------------------------------------------------

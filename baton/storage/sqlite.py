@@ -6,12 +6,23 @@ written in `sqlite_commit`, what is read in `sqlite_reads` and `sqlite_search`; 
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from baton.core.errors import BatonError, ConfigError, StoreUnavailable
 from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId
-from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.models import (
+    Attachment,
+    Conversation,
+    ConversationStatus,
+    Message,
+    Project,
+    Prompt,
+    PromptStatus,
+    Run,
+    RunStatus,
+)
 from baton.core.ports import (
     Change,
     Clock,
@@ -25,8 +36,10 @@ from baton.core.ports import (
     StoreCounts,
     StoredChanges,
     StoredMessage,
+    Swept,
 )
 from baton.schemas.codec import iso
+from baton.storage import sqlite_cleaning as cleaning
 from baton.storage import sqlite_commit as writes
 from baton.storage import sqlite_reads as reads
 from baton.storage import sqlite_search
@@ -185,7 +198,7 @@ class SqliteStore(Store):
         """See the port. In steps; cut short, the conversation is still there, and can be purged again."""
         while await self._writer.run(partial(writes.purge_some_messages, conversation_id=conversation_id)):
             pass
-        await self._writer.run(partial(writes.purge_rest, conversation_id=conversation_id))
+        await self._writer.run(partial(writes.purge_rest, conversation_id=conversation_id, now=iso(self._clock.now())))
 
     # --- beside conversations
 
@@ -206,11 +219,14 @@ class SqliteStore(Store):
         """See the port."""
         return await self._writer.run(lambda db: writes.delete_project(db, project_id))
 
-    async def put_attachment(self, attachment: Attachment, content: bytes) -> None:
-        """Insert or replace."""
+    async def put_attachment(
+        self, attachment: Attachment, content: bytes, *, used_by: ConversationId | None = None
+    ) -> None:
+        """See the port."""
         created_at = None if attachment.created_at is None else iso(attachment.created_at)
         row = (attachment.id, created_at, document(attachment), content)
-        await self._writer.run(lambda db: writes.put_attachment(db, row), size_bytes=len(content))
+        now = iso(self._clock.now())
+        await self._writer.run(lambda db: cleaning.put_attachment(db, row, used_by, now), size_bytes=len(content))
 
     async def attachment(self, attachment_id: AttachmentId) -> Attachment | None:
         """See the port."""
@@ -241,6 +257,34 @@ class SqliteStore(Store):
         written = self._clock.monotonic()
         await self._readers.run(reads.read_meta, "probe")
         return (written - begun) * 1000, (self._clock.monotonic() - written) * 1000
+
+    # --- what nothing needs any more
+
+    async def use_attachments(
+        self, conversation_id: ConversationId, attachment_ids: Sequence[AttachmentId]
+    ) -> Sequence[AttachmentId]:
+        """See the port."""
+        now = iso(self._clock.now())
+        return await self._writer.run(lambda db: cleaning.use_attachments(db, conversation_id, attachment_ids, now))
+
+    async def remove_unused_attachments(self, before: datetime, limit: int) -> Swept:
+        """See the port."""
+        return await self._writer.run(lambda db: cleaning.judge_attachments(db, iso(before), limit))
+
+    async def remove_stray_content(self, before: datetime, limit: int, after: str | None = None) -> Swept:
+        """See the port: an attachment and its bytes are one row."""
+        return Swept(looked_at=0, removed=0)
+
+    async def remove_ended_journals(self, limit: int, after: str | None = None) -> Swept:
+        """See the port."""
+        return await self._writer.run(lambda db: cleaning.remove_ended_journals(db, limit, after))
+
+    async def unchanged_conversations(
+        self, status: ConversationStatus, before: datetime, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        """See the port."""
+        position = None if cursor is None else cleaning.decode_unchanged_cursor(cursor)
+        return await self._readers.run(cleaning.list_unchanged, status, iso(before), position, limit)
 
 
 def _encoded(change: Change) -> Encoded | Refused:

@@ -11,6 +11,7 @@ from baton.core.ids import ConversationId
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import RunRequest, RunStatus
 from baton.core.ports import Committed, Known, Lost, Outcome, Refused
+from baton.storage.sqlite_cleaning import end_uses
 from baton.storage.sqlite_rows import Encoded, EncodedChange, EncodedJournal, Row, document, load_run
 
 _COMMITTED: Final = Committed()
@@ -208,9 +209,10 @@ def purge_some_messages(connection: sqlite3.Connection, conversation_id: Convers
     return removed.rowcount == _PURGE_STEP
 
 
-def purge_rest(connection: sqlite3.Connection, conversation_id: ConversationId) -> None:
+def purge_rest(connection: sqlite3.Connection, conversation_id: ConversationId, now: str) -> None:
     """Remove what is left of the conversation, and of its runs all but what answers their requests again."""
     values = (conversation_id,)
+    end_uses(connection, conversation_id, now)
     connection.execute("DELETE FROM messages WHERE conversationId = ?", values)
     connection.execute("DELETE FROM run_journal WHERE conversationId = ?", values)
     connection.execute("DELETE FROM interactive_prompts WHERE conversationId = ?", values)
@@ -245,15 +247,6 @@ def put_project(connection: sqlite3.Connection, row: Row) -> None:
 def delete_project(connection: sqlite3.Connection, project_id: str) -> bool:
     """Whether there was one."""
     return connection.execute("DELETE FROM projects WHERE id = ?", (project_id,)).rowcount == 1
-
-
-def put_attachment(connection: sqlite3.Connection, row: Row) -> None:
-    """Insert or replace (id, createdAt, doc, content)."""
-    connection.execute(
-        "INSERT INTO attachments (id, createdAt, doc, content) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-        "createdAt = excluded.createdAt, doc = excluded.doc, content = excluded.content",
-        row,
-    )
 
 
 def touch_probe(connection: sqlite3.Connection) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from baton.core.ports import Store
 from baton.testing.store_machine import CommitMachine, run_machine
+from baton.testing.store_rules_cleaning import CleaningRules
 from baton.testing.store_rules_commit import CommitRules
 from baton.testing.store_rules_lists import ListRules
 from baton.testing.store_rules_read import ReadRules
@@ -20,7 +21,7 @@ from baton.testing.store_rules_search import SearchRules
 Connect: TypeAlias = Callable[[], Store]
 
 
-class StoreContract(CommitRules, ReadRules, ListRules, SearchRules):
+class StoreContract(CommitRules, ReadRules, ListRules, SearchRules, CleaningRules):
     """Every rule of the port. Subclass it in a test module and provide `connect`."""
 
     @pytest.fixture

@@ -33,6 +33,7 @@ RESIDUAL = {
     ("leases", "expiresAt"): "one document",
     ("runs", "status"): "one document, or the runs of one conversation that is purged",
     ("interactive_prompts", "status"): "one document",
+    ("attachments.files", "inDoubtSince"): "one document",
 }
 """Conditions that are looked at in the documents that an index has picked, and why those are few."""
 
