@@ -25,7 +25,7 @@ from baton.core.models import Attachment
 from baton.core.ports import Clock, Store
 from baton.credentials import Credentials
 from baton.database import bring_up_to_date, make_store
-from baton.jobs import RENEW_EVERY_S, SWEEP_EVERY_S, Jobs
+from baton.jobs import FIRST_CLEAN_UP_S, RENEW_EVERY_S, SWEEP_EVERY_S, Jobs
 from baton.services.catalog import Services, build_services
 from baton.services.recovery import recover
 from baton.serving import PRESENCE
@@ -167,6 +167,9 @@ class Server:
         await self.jobs.spawn("dispatch", services.dispatcher.run())
         await self.jobs.every(SWEEP_EVERY_S, "deadlines", services.deadlines.sweep)
         await self.jobs.every(RENEW_EVERY_S, "lease", self.store.renew_lease)
+        every_s = self.settings.limits.clean_up_every_s
+        first_s = min(every_s, FIRST_CLEAN_UP_S)
+        await self.jobs.every(every_s, "clean-up", services.cleaning.clean_up, first_s=first_s)
         if self.local is not None:
             await self.local.start()
         self.gate.open()

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP_EVERY_S: Final = 1.0
 RENEW_EVERY_S: Final = 5.0
+FIRST_CLEAN_UP_S: Final = 300.0
+"""After a start people and bridges come back first."""
 _CLOSE_JOB_S: Final = 1.0
 
 
@@ -45,10 +47,13 @@ class Jobs:
         assert self._scheduler is not None, "jobs are spawned after start"
         await self._scheduler.spawn(work, name=name)
 
-    async def every(self, seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Do `work` again and again, `seconds` apart, whatever it raises."""
+    async def every(
+        self, seconds: float, name: str, work: Callable[[], Awaitable[object]], *, first_s: float | None = None
+    ) -> None:
+        """Do `work` again and again, `seconds` apart, whatever it raises; the first time after `first_s`."""
         assert self._scheduler is not None, "jobs are spawned after start"
-        self._periodic.append(await self._scheduler.spawn(self._repeat(seconds, name, work), name=name))
+        rounds = self._repeat(seconds, name, work, seconds if first_s is None else first_s)
+        self._periodic.append(await self._scheduler.spawn(rounds, name=name))
 
     async def stop(self) -> None:
         """End the periodic jobs: nothing is timed out by a server that is leaving. Idempotent."""
@@ -63,9 +68,10 @@ class Jobs:
         if self._scheduler is not None:
             await self._scheduler.close()
 
-    async def _repeat(self, seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    async def _repeat(self, seconds: float, name: str, work: Callable[[], Awaitable[object]], wait_s: float) -> None:
         while True:
-            await self._clock.sleep(seconds)
+            await self._clock.sleep(wait_s)
+            wait_s = seconds
             try:
                 await work()
             except LeaseLost:

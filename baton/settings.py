@@ -212,10 +212,16 @@ LIMIT_HELP: Final[dict[str, str]] = {
     "shutdown_s": "How long a stop may take.",
     "flush_floor_s": "Least time between two writes of the stream: trades CPU for latency.",
     "rpc_timeout_s": "How long a bridge may take to answer a question.",
+    "trash_keep_days": "How many days a deleted conversation can be restored; then it is removed for good.",
+    "retention_days": "After how many days without a change a conversation is deleted by itself; 0: never.",
+    "attachment_keep_s": "How long an attachment that no conversation uses is kept, such as an unsent upload.",
+    "clean_up_every_s": "Between two rounds of the clean-up.",
 }
 """What each limit means, for help and documentation (a test holds it complete)."""
 
-_LIMITS_FROM_ZERO: Final = frozenset({"abort_grace_s", "flush_floor_s"})
+MOST_DAYS: Final = 36_500
+"""A hundred years: much more, and no calendar has the day before."""
+_LIMITS_FROM_ZERO: Final = frozenset({"abort_grace_s", "flush_floor_s", "retention_days"})
 
 
 def settings_table() -> tuple[Setting, ...]:
@@ -235,7 +241,7 @@ def limits_table() -> tuple[Setting, ...]:
             name=item.name,
             variable=f"BATON_{item.name.upper()}",
             aliases=(),
-            kind=kinds.whole(1) if item.type is int else kinds.seconds(from_zero=item.name in _LIMITS_FROM_ZERO),
+            kind=_limit_kind(item),
             default=f"{item.default:g}" if isinstance(item.default, float) else str(item.default),
             help=LIMIT_HELP.get(item.name, ""),
             is_secret=False,
@@ -243,6 +249,13 @@ def limits_table() -> tuple[Setting, ...]:
         )
         for item in dataclasses.fields(Limits)
     )
+
+
+def _limit_kind(item: "dataclasses.Field[Any]") -> kinds.Kind:
+    from_zero = item.name in _LIMITS_FROM_ZERO
+    if item.name.endswith("_days"):
+        return kinds.whole(0 if from_zero else 1, MOST_DAYS)
+    return kinds.whole(1) if item.type is int else kinds.seconds(from_zero=from_zero)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------

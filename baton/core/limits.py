@@ -39,3 +39,10 @@ class Limits:
     flush_floor_s: float = 0.004
     """The least time between two flushes: trades CPU for milliseconds nobody sees (benchmarks/relay.py)."""
     rpc_timeout_s: float = 10.0
+    trash_keep_days: int = 30
+    """How long what was deleted can be restored."""
+    retention_days: int = 0
+    """After so long without a change, conversations are deleted; 0: never."""
+    attachment_keep_s: float = 24 * 3600.0
+    """How long an attachment that nothing uses is kept: an upload that was not sent, or what a purge has freed."""
+    clean_up_every_s: float = 3600.0

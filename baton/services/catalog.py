@@ -6,6 +6,7 @@ from baton.core.limits import Limits
 from baton.core.ports import BridgeLink, Clock, Publisher, Store
 from baton.services.attachments import Attachments
 from baton.services.bridges import Bridges
+from baton.services.cleaning import Cleaning
 from baton.services.conversations import Conversations
 from baton.services.deadlines import Deadlines
 from baton.services.dispatch import Dispatcher
@@ -43,14 +44,16 @@ class Services:
     intake: Intake
     dispatcher: Dispatcher
     deadlines: Deadlines
+    cleaning: Cleaning
 
 
 def build_services(*, store: Store, publisher: Publisher, link: BridgeLink, clock: Clock, limits: Limits) -> Services:
     """Every service, on one store, one publisher and one set of bridges."""
     lanes = Lanes(store, publisher, link, clock, limits)
     dispatcher = Dispatcher(lanes, link, clock, limits)
+    conversations = Conversations(store=store, lanes=lanes, link=link, dispatcher=dispatcher)
     return Services(
-        conversations=Conversations(store=store, lanes=lanes, link=link, dispatcher=dispatcher),
+        conversations=conversations,
         snapshots=Snapshots(store=store, lanes=lanes, limits=limits),
         runs=Runs(store=store, lanes=lanes, link=link, dispatcher=dispatcher, limits=limits),
         prompts=Prompts(store=store, lanes=lanes),
@@ -68,4 +71,5 @@ def build_services(*, store: Store, publisher: Publisher, link: BridgeLink, cloc
         intake=Intake(store=store, lanes=lanes, link=link, dispatcher=dispatcher, clock=clock, limits=limits),
         dispatcher=dispatcher,
         deadlines=Deadlines(lanes=lanes, link=link, dispatcher=dispatcher, clock=clock, limits=limits),
+        cleaning=Cleaning(store=store, conversations=conversations, clock=clock, limits=limits),
     )
