@@ -28,8 +28,7 @@ MOST_CALLS: Final = 50
 """Of each verb that removes a number of things at once."""
 MOST_FAILURES: Final = 10
 """Then the round ends: the store is away, or worse."""
-_ATTACHMENTS_AT_ONCE: Final = 10
-"""Each can have 20 MiB, and is removed in the one transaction of the moment."""
+_ATTACHMENTS_AT_ONCE: Final = 100
 _RUNS_AT_ONCE: Final = 100
 _PIECES_AT_ONCE: Final = 1000
 

@@ -375,6 +375,7 @@ async def test_an_imported_conversation_keeps_its_files(world: World) -> None:
 
 async def test_a_round_is_bounded_and_the_next_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("baton.services.cleaning.MOST_CALLS", 1)
+    monkeypatch.setattr("baton.services.cleaning._ATTACHMENTS_AT_ONCE", 10)
     for _ in range(25):
         await world.upload()
     assert await world.clean_after(2) == {"attachments": 10}

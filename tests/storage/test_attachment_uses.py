@@ -26,7 +26,7 @@ from baton.testing import samples
 from baton.testing.clock import FakeClock
 from baton.testing.store_rules_cleaning import LATER, is_there, put, remove_all_unused
 from baton.testing.store_rules_commit import commit_one, started
-from tests.storage.mongo_watcher import Call, WatchedClient
+from tests.storage.mongo_watcher import WRITES, Call, WatchedClient
 
 URI = "mongodb://mock"
 
@@ -79,6 +79,18 @@ async def test_uses_are_found_in_a_file(sqlite_path: Path) -> None:
     connection.commit()
     connection.close()
     await assert_uses_are_found(store, named, upload)
+    await store.close()
+
+
+async def test_large_files_are_removed_some_at_a_time(sqlite_path: Path) -> None:
+    store = SqliteStore(sqlite_path, clock=FakeClock())
+    await store.open()
+    for _ in range(4):
+        await store.put_attachment(samples.attachment(), bytes(5 << 20))
+    first = await store.remove_unused_attachments(LATER, 10)
+    assert (first.looked_at, first.removed, first.next is None) == (2, 2, False)
+    rest = await store.remove_unused_attachments(LATER, 10)
+    assert (rest.looked_at, rest.removed, rest.next) == (2, 2, None)
     await store.close()
 
 
@@ -189,3 +201,44 @@ async def test_a_use_that_is_noted_while_it_is_judged_keeps_the_attachment(clien
     assert await is_there(other, upload)
     await judge.close()
     await other.close()
+
+
+# --- a purge that is cut short -----------------------------------------------------------------------------------
+
+
+class Dying:
+    """Fails every write after the first so many, once a test has said how many."""
+
+    left: int | None = None
+
+    async def __call__(self, call: Call) -> None:
+        if self.left is None or call.method not in WRITES:
+            return
+        if self.left == 0:
+            raise AutoReconnect("gone")
+        self.left -= 1
+
+
+PURGE_WRITES = 8
+"""Of one purge; the last but one frees the attachments, the last removes the conversation."""
+
+
+@pytest.mark.parametrize("written", range(PURGE_WRITES))
+async def test_a_purge_that_is_cut_short_frees_attachments_last_and_can_be_repeated(client: Any, written: int) -> None:
+    store = await opened(client)
+    conversation, _ = await started(store)
+    kept = await put(store, used_by=conversation.id)
+    dying = Dying()
+    broken = await opened(WatchedClient(client, dying))
+    dying.left = written
+    with pytest.raises(StoreUnavailable):
+        await broken.purge_conversation(conversation.id)
+    await broken.close()
+    assert await store.conversation(conversation.id) is not None
+    await remove_all_unused(store)
+    assert await is_there(store, kept) == (written < PURGE_WRITES - 1)
+    await store.purge_conversation(conversation.id)
+    await remove_all_unused(store)
+    assert not await is_there(store, kept)
+    assert await store.conversation(conversation.id) is None
+    await store.close()
