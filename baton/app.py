@@ -26,7 +26,7 @@ from baton.core.models import Attachment
 from baton.core.ports import Clock, Store
 from baton.credentials import Credentials
 from baton.database import bring_up_to_date, make_store
-from baton.jobs import RENEW_EVERY_S, SILENCE_EVERY_S, SWEEP_EVERY_S, TOKENS_EVERY_S, Jobs
+from baton.jobs import FIRST_CLEAN_UP_S, RENEW_EVERY_S, SILENCE_EVERY_S, SWEEP_EVERY_S, TOKENS_EVERY_S, JobRecord, Jobs
 from baton.services.catalog import Services, build_services
 from baton.services.recovery import recover
 from baton.services.silence import SILENT
@@ -36,7 +36,7 @@ from baton.web.access import Access
 from baton.web.fanout import Fanout
 from baton.web.gate import Gate
 from baton.web.rest import setup_rest
-from baton.web.rest.health import HealthFacts
+from baton.web.rest.health import HealthFacts, JobFacts
 from baton.web.sockets import SocketServer
 
 logger = logging.getLogger(__name__)
@@ -139,6 +139,8 @@ class Server:
             uptime_s=round(self.clock.monotonic() - self._started_at, 1),
             is_store_ok=self.services.lanes.writes.is_ok,
             are_jobs_ok=self.jobs.is_running,
+            job_troubles=self.jobs.troubles(),
+            jobs=tuple(_facts_of(record) for record in self.jobs.records),
             is_ready=self.gate.is_open,
             sockets=self.fanout.socket_count,
             conversations=self.fanout.conversation_count,
@@ -170,7 +172,7 @@ class Server:
         await self.jobs.start()
         if not await self._take_over():
             logger.warning("another process owns the database: waiting", extra={"action": "store.lease_waits"})
-            await self.jobs.every(_TAKE_OVER_EVERY_S, "take-over", self._take_over)
+            await self.jobs.until_done(_TAKE_OVER_EVERY_S, "take-over", self._take_over)
 
     async def _take_over(self) -> bool:
         """Serve, if the database is free; whether it is ours."""
@@ -179,17 +181,21 @@ class Server:
         if not await self.store.acquire_lease(self._holder):
             return False
         services = self.services
+        # First of all: to recover may take longer than a lease lasts.
+        await self.jobs.every(RENEW_EVERY_S, "lease", self.store.renew_lease)
         services.snapshots.epoch = await self.store.epoch()
         await services.tokens.adopt()
         await recover(self.store, services.lanes)
         await services.deadlines.resume()
         services.intake.on_lease_lost = self.lease_lost
-        await self.jobs.spawn("flush", services.intake.run())
-        await self.jobs.spawn("dispatch", services.dispatcher.run())
+        await self.jobs.spawn("flush", services.intake.run)
+        await self.jobs.spawn("dispatch", services.dispatcher.run)
         await self.jobs.every(SWEEP_EVERY_S, "deadlines", services.deadlines.sweep)
         await self.jobs.every(SILENCE_EVERY_S, "silence", services.silence.sweep)
-        await self.jobs.every(RENEW_EVERY_S, "lease", self.store.renew_lease)
         await self.jobs.every(TOKENS_EVERY_S, "tokens", services.tokens.sweep)
+        every_s = self.settings.limits.clean_up_every_s
+        first_s = min(every_s, FIRST_CLEAN_UP_S)
+        await self.jobs.every(every_s, "clean-up", services.cleaning.clean_up, first_s=first_s)
         if self.local is not None:
             await self.local.start()
         self.gate.open()
@@ -237,6 +243,16 @@ class Server:
         await _within(_LAST_FLUSH_S, self.services.intake.flush())
         await self.jobs.close()
         await self.store.close()
+
+
+def _facts_of(record: JobRecord) -> JobFacts:
+    return JobFacts(
+        name=record.name,
+        runs=record.runs,
+        failures=record.failures,
+        last_success_at=record.last_success_at,
+        last_duration_s=record.last_duration_s,
+    )
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:

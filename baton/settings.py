@@ -226,10 +226,18 @@ LIMIT_HELP: Final[dict[str, str]] = {
     "stuck_after_s": "Silence of a run after which its bridge is asked what it waits for; 0: never.",
     "stuck_grace_s": "How long a silent run that waits for nothing may still go on; its deadline is shown.",
     "model_grace_s": "The same for a silent run that waits for its model.",
+    "trash_keep_days": "How many days a deleted conversation can be restored; then it is removed for good.",
+    "retention_days": "After how many days without a change a conversation is deleted by itself; 0: never.",
+    "attachment_keep_s": "How long an attachment that no conversation uses is kept, such as an unsent upload.",
+    "clean_up_every_s": "Between two rounds of the clean-up.",
 }
 """What each limit means, for help and documentation (a test holds it complete)."""
 
-_LIMITS_FROM_ZERO: Final = frozenset({"abort_grace_s", "flush_floor_s", "prompt_timeout_s", "stuck_after_s"})
+MOST_DAYS: Final = 36_500
+"""A hundred years: much more, and no calendar has the day before."""
+_LIMITS_FROM_ZERO: Final = frozenset(
+    {"abort_grace_s", "flush_floor_s", "prompt_timeout_s", "retention_days", "stuck_after_s"}
+)
 _LIMIT_KINDS: Final = {"prompt_timeouts_s": kinds.PROMPT_TIMEOUTS, "prompt_stages_s": kinds.SECONDS_LIST}
 
 
@@ -261,9 +269,12 @@ def limits_table() -> tuple[Setting, ...]:
 
 
 def _limit_kind(item: "dataclasses.Field[Any]") -> kinds.Kind:
+    from_zero = item.name in _LIMITS_FROM_ZERO
     if item.name in _LIMIT_KINDS:
         return _LIMIT_KINDS[item.name]
-    return kinds.whole(1) if item.type is int else kinds.seconds(from_zero=item.name in _LIMITS_FROM_ZERO)
+    if item.name.endswith("_days"):
+        return kinds.whole(0 if from_zero else 1, MOST_DAYS)
+    return kinds.whole(1) if item.type is int else kinds.seconds(from_zero=from_zero)
 
 
 def _limit_default(item: "dataclasses.Field[Any]") -> str:

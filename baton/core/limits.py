@@ -62,3 +62,11 @@ class Limits:
         named = self.prompt_timeouts_s
         seconds = named.get(risk, named.get(prompt_type, self.prompt_timeout_s))
         return seconds or None
+
+    trash_keep_days: int = 30
+    """How long what was deleted can be restored."""
+    retention_days: int = 0
+    """After so long without a change, conversations are deleted; 0: never."""
+    attachment_keep_s: float = 24 * 3600.0
+    """How long an attachment that nothing uses is kept: an upload that was not sent, or what a purge has freed."""
+    clean_up_every_s: float = 3600.0

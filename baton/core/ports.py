@@ -227,6 +227,16 @@ class StoreCounts:
     """Entries of the audit by `<outcome>/<handler>`, for example `allow/grant`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What one call of a clean-up looked at, and how much of it is gone."""
+
+    looked_at: int
+    removed: int
+    next: str | None = None
+    """Where the next call goes on (opaque); None: nothing is left to look at."""
+
+
 class Store(Protocol):
     """Where everything is kept. Verbs of the domain; rules live in services.
 
@@ -330,6 +340,7 @@ class Store(Protocol):
         """Remove for good, with the grants of its scope. Idempotent.
 
         Of each run stays requestId, owner, digest and answer; entries of the audit stay, they hold no content.
+        Attachments that only it used may be removed by `remove_unused_attachments` from now on.
         """
         ...
 
@@ -381,7 +392,11 @@ class Store(Protocol):
         """Whether there was one. Its conversations stay and lose their projectId when next stored."""
         ...
 
-    async def put_attachment(self, attachment: Attachment, content: bytes) -> None: ...
+    async def put_attachment(
+        self, attachment: Attachment, content: bytes, *, used_by: ConversationId | None = None
+    ) -> None:
+        """Insert or replace. With `used_by`, it is as if `use_attachments` had been called in the same moment."""
+        ...
 
     async def attachment(self, attachment_id: AttachmentId) -> Attachment | None: ...
 
@@ -431,6 +446,52 @@ class Store(Protocol):
 
     async def note_token_use(self, used_at: Mapping[TokenId, datetime]) -> None:
         """Remember when each was last used, in one write; an earlier time than the stored one changes nothing."""
+        ...
+
+    # --- what nothing needs any more (services.cleaning)
+
+    async def use_attachments(
+        self, conversation_id: ConversationId, attachment_ids: Sequence[AttachmentId]
+    ) -> Sequence[AttachmentId]:
+        """Note that the conversation uses these attachments; those that are not there, of which nothing is noted.
+
+        To be called before a message that names them is stored.
+        1. While the conversation exists, an attachment that it uses is not removed; `purge_conversation` ends the use.
+        2. Until the conversation exists, the use protects no longer than a fresh upload is protected: one that was
+           noted for a message that never came is no use.
+        """
+        ...
+
+    async def remove_unused_attachments(self, before: datetime, limit: int) -> Swept:
+        """Remove attachments that no conversation uses and that, by the store's clock, were put, asked for by
+        `use_attachments`, or freed by a purge not after `before`.
+
+        1. At most `limit` are looked at, the oldest first; those that are used are not looked at again until then.
+        2. Against `use_attachments` one of both comes first: the attachment is kept, or told as not there.
+        3. `next` is set where more may be left; it says nothing more.
+        """
+        ...
+
+    async def remove_stray_content(self, before: datetime, limit: int, after: str | None = None) -> Swept:
+        """Remove bytes that belong to no attachment and were written before `before`, as a crash in the middle of an
+        upload leaves them where bytes are kept apart. A walk through all content, `limit` pieces at a time, from
+        `after`, the `next` of the call before.
+        """
+        ...
+
+    async def remove_ended_journals(self, limit: int, after: str | None = None) -> Swept:
+        """Remove journal rows of runs that have ended or are not there. A walk through the runs with rows, `limit`
+        at a time, from `after`, the `next` of the call before. `removed` counts runs.
+        """
+        ...
+
+    async def unchanged_conversations(
+        self, status: ConversationStatus, before: datetime, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        """Those of this status whose `updated_at` is not after `before`, the one longest unchanged first.
+
+        Raises InvalidRequest for a cursor that is not ours.
+        """
         ...
 
 

@@ -204,7 +204,7 @@ class ConnectionsSchema(Resource):
 
 
 class ServicesSchema(Resource):
-    """`ok` or `down` for each part."""
+    """`ok` or `down` for each part; jobs can be `degraded: ` and what is wrong with which."""
 
     store = Words()
     bridge = Words()

@@ -9,6 +9,7 @@ from baton.core.ports import BridgeLink, Clock, Publisher, Store
 from baton.services.asking import Asking
 from baton.services.attachments import Attachments
 from baton.services.bridges import Bridges
+from baton.services.cleaning import Cleaning
 from baton.services.conversations import Conversations
 from baton.services.deadlines import Deadlines
 from baton.services.dispatch import Dispatcher
@@ -55,6 +56,7 @@ class Services:
     dispatcher: Dispatcher
     deadlines: Deadlines
     silence: Silence
+    cleaning: Cleaning
 
 
 def build_services(
@@ -78,10 +80,11 @@ def build_services(
     expiry = Expiry(
         store=store, lanes=lanes, dispatcher=dispatcher, watchers=prompts.watchers, clock=clock, limits=limits
     )
+    conversations = Conversations(
+        store=store, lanes=lanes, dispatcher=dispatcher, judge=judge, asking=asking, limits=limits
+    )
     return Services(
-        conversations=Conversations(
-            store=store, lanes=lanes, dispatcher=dispatcher, judge=judge, asking=asking, limits=limits
-        ),
+        conversations=conversations,
         snapshots=Snapshots(store=store, lanes=lanes, limits=limits),
         runs=Runs(store=store, lanes=lanes, link=link, dispatcher=dispatcher, judge=judge, limits=limits),
         prompts=prompts,
@@ -112,4 +115,5 @@ def build_services(
             limits=limits,
         ),
         silence=Silence(lanes=lanes, link=link, clock=clock, limits=limits),
+        cleaning=Cleaning(store=store, conversations=conversations, clock=clock, limits=limits),
     )

@@ -1,8 +1,9 @@
 """Making, listing, changing and deleting conversations."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from baton.core.commands import (
@@ -19,7 +20,7 @@ from baton.core.events import (
     ConversationUpdated,
     SessionChanged,
 )
-from baton.core.ids import ConversationId, MessageId, ProjectId, derived_object_id, new_object_id
+from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, derived_object_id, new_object_id
 from baton.core.limits import Limits
 from baton.core.models import (
     Conversation,
@@ -31,6 +32,7 @@ from baton.core.models import (
 from baton.core.ports import ConversationFilter, Page, Store
 from baton.services.asking import Asking
 from baton.services.dispatch import Dispatcher
+from baton.services.importing import named_attachments
 from baton.services.judging import Judge
 from baton.services.lanes import Draft, Lanes, RequestKnown
 from baton.services.making import new_conversation
@@ -163,6 +165,7 @@ class Conversations:
             page = await self._store.history(source, after=after, limit=_COPY_BATCH)
             wanted = [stored for stored in page if last_ordinal is None or stored.ordinal <= last_ordinal]
             originals = [await self._store.message(stored.id) for stored in wanted]
+            await self._store.use_attachments(target, _attachments_of(originals))
             async with self._lanes.turn(target) as memory:
                 draft = self._lanes.draft(memory)
                 for original in originals:
@@ -204,19 +207,43 @@ class Conversations:
     async def delete(self, who: Identity, conversation_id: ConversationId) -> Conversation:
         """Into the bin, from which it can be restored for 30 days; its open runs end as aborted. Raises NotFound."""
         async with self._lanes.turn(conversation_id) as memory:
-            if memory.conversation.status is ConversationStatus.DELETED:
-                return memory.conversation
-            draft = self._lanes.draft(memory)
-            end_open_runs(draft)
-            draft.store_conversation(
-                replace(memory.conversation, status=ConversationStatus.DELETED, deleted_at=draft.now)
-            )
-            draft.tell_all(ConversationDeleted(conversation_id, memory.conversation.project_id))
-            await self._lanes.commit(draft)
-            logger.info(
-                "conversation deleted", extra={"action": "conversation.deleted", "conversationId": conversation_id}
-            )
+            if memory.conversation.status is not ConversationStatus.DELETED:
+                await self._put_into_bin(memory)
             return memory.conversation
+
+    async def retire(self, conversation_id: ConversationId, *, unchanged_since: datetime) -> bool:
+        """Into the bin, where nothing runs and nothing has changed since then; whether it went. Raises NotFound."""
+        async with self._lanes.turn(conversation_id) as memory:
+            conversation = memory.conversation
+            is_deleted = conversation.status is ConversationStatus.DELETED
+            if is_deleted or memory.runs or conversation.updated_at > unchanged_since:
+                return False
+            await self._put_into_bin(memory)
+            return True
+
+    async def purge(self, conversation_id: ConversationId, *, deleted_by: datetime) -> bool:
+        """Remove for good what has been in the bin since then; whether it went. Raises NotFound.
+
+        Holds the lane to the end: who restores it meanwhile gets NotFound, and who came before keeps all of it.
+        """
+        async with self._lanes.turn(conversation_id) as memory:
+            conversation = memory.conversation
+            if conversation.status is not ConversationStatus.DELETED:
+                return False
+            if (conversation.deleted_at or conversation.updated_at) > deleted_by:
+                return False
+            await self._lanes.purge(memory)
+        logger.info("conversation purged", extra={"action": "conversation.purged", "conversationId": conversation_id})
+        return True
+
+    async def _put_into_bin(self, memory: Memory) -> None:
+        conversation_id = memory.conversation_id
+        draft = self._lanes.draft(memory)
+        end_open_runs(draft)
+        draft.store_conversation(replace(memory.conversation, status=ConversationStatus.DELETED, deleted_at=draft.now))
+        draft.tell_all(ConversationDeleted(conversation_id, memory.conversation.project_id))
+        await self._lanes.commit(draft)
+        logger.info("conversation deleted", extra={"action": "conversation.deleted", "conversationId": conversation_id})
 
     # --- session and mode --------------------------------------------------------------------------------------
 
@@ -299,6 +326,11 @@ def _check_not_deleted(memory: Memory) -> None:
 def _is_same_creation(stored: Conversation, asked: Conversation) -> bool:
     """Whether the same creation was asked: what may have changed since does not count."""
     return (stored.project_id, stored.user_id) == (asked.project_id, asked.user_id)
+
+
+def _attachments_of(messages: Sequence[Message | None]) -> list[AttachmentId]:
+    named = {name: None for message in messages if message is not None for name in named_attachments(message)}
+    return list(named)
 
 
 def _copy_of(original: Message, draft: Draft) -> Message:

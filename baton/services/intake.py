@@ -282,7 +282,8 @@ class Intake:
     async def _spill(self) -> None:
         for inbox in list(self._inboxes.values()):
             try:
-                await spill_large_results(self._store, inbox.frames, self._limits.tool_result_max_bytes)
+                most_bytes = self._limits.tool_result_max_bytes
+                await spill_large_results(self._store, inbox.frames, most_bytes, used_by=inbox.conversation_id)
             except Unavailable:
                 raise
             except Exception:  # as in `_draft`

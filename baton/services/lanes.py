@@ -378,6 +378,16 @@ class Lanes:
         self._publisher.publish([*draft.events, *draft.late_events])
         self.send_frames(draft)
 
+    async def purge(self, memory: Memory) -> None:
+        """Remove the conversation for good; the caller holds its lane, which after that finds it gone.
+
+        Raises StoreUnavailable; then some of it may be left, and it can be purged again.
+        """
+        try:
+            await self._store.purge_conversation(memory.conversation_id)
+        finally:
+            self._forget(self._lanes[memory.conversation_id])
+
     def settle(self, draft: Draft) -> None:
         """The draft is on disk: memory is not ahead of it, and its runs stand where the draft left them."""
         self._lanes[draft.memory.conversation_id].is_ahead = False

@@ -121,7 +121,7 @@ class Runs:
         if self._dispatcher.is_draining:
             raise Draining("The server is restarting; send again in a moment")
         check_allowed_tools(command.allowed_tools, self._lanes.now())
-        attachments = await self._attachments(command)
+        attachments = await self._attachments(command, command.conversation_id or _made_by(who, command))
         try:
             if command.conversation_id is None:
                 return await self._send_to_new(who, command, attachments, digest)
@@ -172,10 +172,9 @@ class Runs:
             working_directory=command.working_directory or (project.working_directory if project else None),
             bridge_id=command.bridge_id,
         )
-        # An id of its own for what a send makes: conversation:create with the same requestId is another thing.
-        conversation_id = ConversationId(derived_object_id("send", who.user_id, command.request_id))
         check_bypass(self._judge, command.permission_mode, command.bridge_id)
-        conversation = new_conversation(who, create, conversation_id, self._lanes.now(), self._limits.bypass_s)
+        made_by = _made_by(who, command)
+        conversation = new_conversation(who, create, made_by, self._lanes.now(), self._limits.bypass_s)
         async with self._lanes.new(conversation) as memory:
             draft = self._lanes.draft(memory)
             draft.is_new = True
@@ -238,10 +237,12 @@ class Runs:
         )
         return answer
 
-    async def _attachments(self, command: SendMessage) -> tuple[Attachment, ...]:
+    async def _attachments(self, command: SendMessage, conversation_id: ConversationId) -> tuple[Attachment, ...]:
+        """What is to be sent along, noted as used: from here on none of them is cleaned up."""
+        gone = await self._store.use_attachments(conversation_id, command.attachments) if command.attachments else ()
         found = []
         for attachment_id in command.attachments:
-            attachment = await self._store.attachment(attachment_id)
+            attachment = None if attachment_id in gone else await self._store.attachment(attachment_id)
             if attachment is None:
                 raise NotFound(f"There is no attachment {attachment_id}; upload it again")
             found.append(attachment)
@@ -440,6 +441,11 @@ def payload_digest(command: SendMessage) -> str:
             command.bridge_id,
         ]
     )
+
+
+def _made_by(who: Identity, command: SendMessage) -> ConversationId:
+    """The conversation that this send makes. `conversation:create` with the same requestId is another thing."""
+    return ConversationId(derived_object_id("send", who.user_id, command.request_id))
 
 
 def _digest(parts: list[object]) -> str:

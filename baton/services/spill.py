@@ -4,23 +4,23 @@ import json
 from dataclasses import replace
 
 from baton.core.frames import RunFrame, Stream
-from baton.core.ids import AttachmentId, new_object_id
+from baton.core.ids import AttachmentId, ConversationId, new_object_id
 from baton.core.models import Attachment
 from baton.core.ports import Store
 from baton.core.stream import MessageDone, StreamEvent, ToolDone, ToolInput
 from baton.core.text import Json
 
 
-async def spill_large_results(store: Store, frames: list[RunFrame], max_bytes: int) -> None:
+async def spill_large_results(store: Store, frames: list[RunFrame], max_bytes: int, *, used_by: ConversationId) -> None:
     """Replace, in place, tool inputs and results over `max_bytes`; their whole is stored as text attachments.
 
     What an agent sent of a whole message (`claudeData`) is cut there and not kept: the blocks are the truth.
-    Called before the frames are absorbed. If the process dies in between, the attachment is an orphan and the same
-    frame makes another one: nothing is lost.
+    Called before the frames are absorbed. If the process dies in between, the same frame makes another attachment:
+    nothing is lost, and the first one lives as long as its conversation.
     """
     for index, frame in enumerate(frames):
         if isinstance(frame, Stream) and any(_is_large(event, max_bytes) for event in frame.events):
-            events = [await _spilled(store, event, max_bytes) for event in frame.events]
+            events = [await _spilled(store, event, max_bytes, used_by) for event in frame.events]
             frames[index] = replace(frame, events=tuple(events))
 
 
@@ -42,7 +42,7 @@ def _size(value: Json) -> int:
     return len(value) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False))
 
 
-async def _spilled(store: Store, event: StreamEvent, max_bytes: int) -> StreamEvent:
+async def _spilled(store: Store, event: StreamEvent, max_bytes: int, used_by: ConversationId) -> StreamEvent:
     if not _is_large(event, max_bytes):
         return event
     if isinstance(event, MessageDone):
@@ -60,7 +60,7 @@ async def _spilled(store: Store, event: StreamEvent, max_bytes: int) -> StreamEv
         size_bytes=len(content),
         url=attachment_url(attachment_id),
     )
-    await store.put_attachment(attachment, content)
+    await store.put_attachment(attachment, content, used_by=used_by)
     cut = f"{text[:max_bytes]}\n[cut here: the whole is the attachment {attachment.filename}, {len(content)} bytes]"
     if isinstance(event, ToolDone):
         return replace(event, result=cut, attachment=attachment_id)

@@ -124,7 +124,7 @@ class Transfer:
         plan = await self._plan(who, document)
         for file in plan.files:
             if file.content is not None:
-                await self._store.put_attachment(file.attachment, file.content)
+                await self._store.put_attachment(file.attachment, file.content, used_by=plan.conversation.id)
         await self._write(plan)
         self._publisher.publish([ConversationCreated(plan.conversation)])
         logger.info(

@@ -32,7 +32,17 @@ from baton.core.ids import (
     TokenId,
     new_object_id,
 )
-from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.models import (
+    Attachment,
+    Conversation,
+    ConversationStatus,
+    Message,
+    Project,
+    Prompt,
+    PromptStatus,
+    Run,
+    RunStatus,
+)
 from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import (
     Change,
@@ -45,10 +55,12 @@ from baton.core.ports import (
     StoreCounts,
     StoredChanges,
     StoredMessage,
+    Swept,
 )
 from baton.core.tokens import ApiToken
 from baton.storage.migrate import MigrationTarget
 from baton.storage.mongo_attachments import Attachments
+from baton.storage.mongo_cleaning import Cleaning
 from baton.storage.mongo_commit import Committer
 from baton.storage.mongo_documents import Document, Unstorable, aware, dump_grant, dump_project, load_project, object_id
 from baton.storage.mongo_lease import Lease
@@ -108,6 +120,7 @@ class _Open:
     search: Search
     attachments: Attachments
     tokens: Tokens
+    cleaning: Cleaning
 
 
 def _translated(
@@ -181,6 +194,7 @@ class MongoStore:
             search=Search(of["messages"], of["conversations"]),
             attachments=Attachments(of["attachments.files"], of["attachments.chunks"]),
             tokens=Tokens(of["api_tokens"]),
+            cleaning=Cleaning(of),
         )
 
     async def close(self) -> None:
@@ -323,7 +337,7 @@ class MongoStore:
         """See core.ports.Store."""
         key = object_id(conversation_id)
         if key is not None:
-            await self._is.committer.purge(key)
+            await self._is.committer.purge(key, self._clock.now())
 
     # --- permissions -------------------------------------------------------------------------------------------
 
@@ -403,9 +417,12 @@ class MongoStore:
         return bool(deleted.deleted_count)
 
     @_translated
-    async def put_attachment(self, attachment: Attachment, content: bytes) -> None:
+    async def put_attachment(
+        self, attachment: Attachment, content: bytes, *, used_by: ConversationId | None = None
+    ) -> None:
         """See core.ports.Store."""
-        await self._is.attachments.put(attachment, content)
+        user = None if used_by is None else object_id(used_by)
+        await self._is.attachments.put(attachment, content, user, self._clock.now())
 
     @_translated
     async def attachment(self, attachment_id: AttachmentId) -> Attachment | None:
@@ -497,6 +514,43 @@ class MongoStore:
         """See core.ports.Store."""
         keys = {object_id(token_id): at for token_id, at in used_at.items()}
         await self._is.tokens.note_use({key: at for key, at in keys.items() if key is not None})
+
+    # --- what nothing needs any more ---------------------------------------------------------------------------
+
+    @_translated
+    async def use_attachments(
+        self, conversation_id: ConversationId, attachment_ids: Sequence[AttachmentId]
+    ) -> Sequence[AttachmentId]:
+        """See core.ports.Store."""
+        user = object_id(conversation_id)
+        missing = []
+        for attachment_id in attachment_ids:
+            key = object_id(attachment_id)
+            if user is None or key is None or not await self._is.attachments.use(user, key, self._clock.now()):
+                missing.append(attachment_id)
+        return missing
+
+    @_translated
+    async def remove_unused_attachments(self, before: datetime, limit: int) -> Swept:
+        """See core.ports.Store."""
+        return await self._is.attachments.judge(self._is.of["conversations"], before, limit)
+
+    @_translated
+    async def remove_stray_content(self, before: datetime, limit: int, after: str | None = None) -> Swept:
+        """See core.ports.Store."""
+        return await self._is.attachments.remove_strays(before, limit, after)
+
+    @_translated
+    async def remove_ended_journals(self, limit: int, after: str | None = None) -> Swept:
+        """See core.ports.Store."""
+        return await self._is.cleaning.remove_ended_journals(limit, after)
+
+    @_translated
+    async def unchanged_conversations(
+        self, status: ConversationStatus, before: datetime, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        """See core.ports.Store."""
+        return await self._is.cleaning.unchanged_conversations(status, before, cursor, limit)
 
 
 # --- connecting ------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
@@ -127,8 +128,9 @@ class Committer:
             await self._of["meta"].update_one({"_id": "repair"}, {"$set": {"value": self._lease.term}}, upsert=True)
             return mended
 
-    async def purge(self, conversation_key: ObjectId) -> None:
-        """Remove a conversation; of its runs stays what answers a request again. The document goes last."""
+    async def purge(self, conversation_key: ObjectId, now: datetime) -> None:
+        """Remove a conversation; of its runs stays what answers a request again. The document goes last, and just
+        before it the uses of attachments: while it can be restored it keeps them."""
         async with self._turn:
             await self._settle_if_needed()
             of_it = {"conversationId": conversation_key}
@@ -137,6 +139,8 @@ class Committer:
             await self._of["conversation_permissions"].delete_many(of_it | {"scope": str(GrantScope.CONVERSATION)})
             await self._of["runs"].update_many(of_it | {"status": one_of(OPEN_RUN)}, {"$set": {"status": "aborted"}})
             await self._of["runs"].update_many(of_it, {"$set": STRIPPED_RUN})
+            freed = {"$pull": {"usedBy": conversation_key}, "$set": {"inDoubtSince": now}}
+            await self._of["attachments.files"].update_many({"usedBy": conversation_key}, freed)
             await self._of["conversations"].delete_one({"_id": conversation_key})
 
     # --- one group ---------------------------------------------------------------------------------------------

@@ -24,6 +24,11 @@ class Position:
         older = [{field: {"$lt": self.at}}, {field: self.at, "_id": {"$lt": self.key}}]
         return {field: {"$lte": self.at}, "$or": older}
 
+    def beyond(self, field: str) -> Document:
+        """As `after`, for a list that begins with the oldest."""
+        newer = [{field: {"$gt": self.at}}, {field: self.at, "_id": {"$gt": self.key}}]
+        return {field: {"$gte": self.at}, "$or": newer}
+
     def cursor(self, kind: str) -> str:
         """The opaque cursor of the list `kind`."""
         return encode_cursor(kind, (self.at - _EPOCH) // timedelta(milliseconds=1), str(self.key))

@@ -22,7 +22,17 @@ from baton.core.ids import (
     RequestId,
     TokenId,
 )
-from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.models import (
+    Attachment,
+    Conversation,
+    ConversationStatus,
+    Message,
+    Project,
+    Prompt,
+    PromptStatus,
+    Run,
+    RunStatus,
+)
 from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import (
     Change,
@@ -37,9 +47,11 @@ from baton.core.ports import (
     StoreCounts,
     StoredChanges,
     StoredMessage,
+    Swept,
 )
 from baton.core.tokens import ApiToken
 from baton.schemas.codec import iso
+from baton.storage import sqlite_cleaning as cleaning
 from baton.storage import sqlite_commit as writes
 from baton.storage import sqlite_permissions as permissions
 from baton.storage import sqlite_reads as reads
@@ -199,7 +211,7 @@ class SqliteStore(Store):
         """See the port. In steps; cut short, the conversation is still there, and can be purged again."""
         while await self._writer.run(partial(writes.purge_some_messages, conversation_id=conversation_id)):
             pass
-        await self._writer.run(partial(writes.purge_rest, conversation_id=conversation_id))
+        await self._writer.run(partial(writes.purge_rest, conversation_id=conversation_id, now=iso(self._clock.now())))
 
     # --- permissions
 
@@ -243,11 +255,14 @@ class SqliteStore(Store):
         """See the port."""
         return await self._writer.run(lambda db: writes.delete_project(db, project_id))
 
-    async def put_attachment(self, attachment: Attachment, content: bytes) -> None:
-        """Insert or replace."""
+    async def put_attachment(
+        self, attachment: Attachment, content: bytes, *, used_by: ConversationId | None = None
+    ) -> None:
+        """See the port."""
         created_at = None if attachment.created_at is None else iso(attachment.created_at)
         row = (attachment.id, created_at, document(attachment), content)
-        await self._writer.run(lambda db: writes.put_attachment(db, row), size_bytes=len(content))
+        now = iso(self._clock.now())
+        await self._writer.run(lambda db: cleaning.put_attachment(db, row, used_by, now), size_bytes=len(content))
 
     async def attachment(self, attachment_id: AttachmentId) -> Attachment | None:
         """See the port."""
@@ -327,6 +342,34 @@ class SqliteStore(Store):
         """See the port."""
         if used_at:
             await self._writer.run(partial(sqlite_tokens.note_use, used_at=used_at))
+
+    # --- what nothing needs any more
+
+    async def use_attachments(
+        self, conversation_id: ConversationId, attachment_ids: Sequence[AttachmentId]
+    ) -> Sequence[AttachmentId]:
+        """See the port."""
+        now = iso(self._clock.now())
+        return await self._writer.run(lambda db: cleaning.use_attachments(db, conversation_id, attachment_ids, now))
+
+    async def remove_unused_attachments(self, before: datetime, limit: int) -> Swept:
+        """See the port."""
+        return await self._writer.run(lambda db: cleaning.judge_attachments(db, iso(before), limit))
+
+    async def remove_stray_content(self, before: datetime, limit: int, after: str | None = None) -> Swept:
+        """See the port: an attachment and its bytes are one row."""
+        return Swept(looked_at=0, removed=0)
+
+    async def remove_ended_journals(self, limit: int, after: str | None = None) -> Swept:
+        """See the port."""
+        return await self._writer.run(lambda db: cleaning.remove_ended_journals(db, limit, after))
+
+    async def unchanged_conversations(
+        self, status: ConversationStatus, before: datetime, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        """See the port."""
+        position = None if cursor is None else cleaning.decode_unchanged_cursor(cursor)
+        return await self._readers.run(cleaning.list_unchanged, status, iso(before), position, limit)
 
 
 def _encoded(change: Change) -> Encoded | Refused:

@@ -11,6 +11,7 @@ from baton.core.ids import ConversationId
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import RunRequest, RunStatus
 from baton.core.ports import Committed, Known, Lost, Outcome, Refused
+from baton.storage.sqlite_cleaning import end_uses
 from baton.storage.sqlite_rows import Encoded, EncodedChange, EncodedJournal, Row, document, load_run
 
 _COMMITTED: Final = Committed()
@@ -224,9 +225,10 @@ def purge_some_messages(connection: sqlite3.Connection, conversation_id: Convers
     return removed.rowcount == _PURGE_STEP
 
 
-def purge_rest(connection: sqlite3.Connection, conversation_id: ConversationId) -> None:
+def purge_rest(connection: sqlite3.Connection, conversation_id: ConversationId, now: str) -> None:
     """Remove what is left of the conversation, and of its runs all but what answers their requests again."""
     values = (conversation_id,)
+    end_uses(connection, conversation_id, now)
     connection.execute("DELETE FROM messages WHERE conversationId = ?", values)
     connection.execute("DELETE FROM run_journal WHERE conversationId = ?", values)
     connection.execute("DELETE FROM interactive_prompts WHERE conversationId = ?", values)

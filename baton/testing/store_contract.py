@@ -13,6 +13,7 @@ import pytest
 from baton.core.ports import Store
 from baton.testing import samples
 from baton.testing.store_machine import CommitMachine, run_machine
+from baton.testing.store_rules_cleaning import CleaningRules
 from baton.testing.store_rules_commit import CommitRules
 from baton.testing.store_rules_lists import ListRules
 from baton.testing.store_rules_permissions import PermissionRules
@@ -23,7 +24,7 @@ from baton.testing.store_rules_tokens import TokenRules
 Connect: TypeAlias = Callable[[], Store]
 
 
-class StoreContract(CommitRules, ReadRules, ListRules, SearchRules, PermissionRules, TokenRules):
+class StoreContract(CommitRules, ReadRules, ListRules, SearchRules, PermissionRules, TokenRules, CleaningRules):
     """Every rule of the port. Subclass it in a test module and provide `connect`."""
 
     @pytest.fixture

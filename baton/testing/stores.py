@@ -15,7 +15,17 @@ from baton.core.ids import (
     RequestId,
     TokenId,
 )
-from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
+from baton.core.models import (
+    Attachment,
+    Conversation,
+    ConversationStatus,
+    Message,
+    Project,
+    Prompt,
+    PromptStatus,
+    Run,
+    RunStatus,
+)
 from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import (
     Change,
@@ -28,6 +38,7 @@ from baton.core.ports import (
     StoreCounts,
     StoredChanges,
     StoredMessage,
+    Swept,
 )
 from baton.core.tokens import ApiToken
 
@@ -149,8 +160,10 @@ class StoreInFront(Store):
     async def delete_project(self, project_id: ProjectId) -> bool:
         return await self.behind.delete_project(project_id)
 
-    async def put_attachment(self, attachment: Attachment, content: bytes) -> None:
-        await self.behind.put_attachment(attachment, content)
+    async def put_attachment(
+        self, attachment: Attachment, content: bytes, *, used_by: ConversationId | None = None
+    ) -> None:
+        await self.behind.put_attachment(attachment, content, used_by=used_by)
 
     async def attachment(self, attachment_id: AttachmentId) -> Attachment | None:
         return await self.behind.attachment(attachment_id)
@@ -189,6 +202,25 @@ class StoreInFront(Store):
 
     async def note_token_use(self, used_at: Mapping[TokenId, datetime]) -> None:
         await self.behind.note_token_use(used_at)
+
+    async def use_attachments(
+        self, conversation_id: ConversationId, attachment_ids: Sequence[AttachmentId]
+    ) -> Sequence[AttachmentId]:
+        return await self.behind.use_attachments(conversation_id, attachment_ids)
+
+    async def remove_unused_attachments(self, before: datetime, limit: int) -> Swept:
+        return await self.behind.remove_unused_attachments(before, limit)
+
+    async def remove_stray_content(self, before: datetime, limit: int, after: str | None = None) -> Swept:
+        return await self.behind.remove_stray_content(before, limit, after)
+
+    async def remove_ended_journals(self, limit: int, after: str | None = None) -> Swept:
+        return await self.behind.remove_ended_journals(limit, after)
+
+    async def unchanged_conversations(
+        self, status: ConversationStatus, before: datetime, *, cursor: str | None = None, limit: int = 50
+    ) -> Page[Conversation]:
+        return await self.behind.unchanged_conversations(status, before, cursor=cursor, limit=limit)
 
 
 class HeldStore(StoreInFront):

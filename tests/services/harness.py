@@ -194,9 +194,9 @@ class Server:
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SqliteStore]:
-    """A migrated SQLite store at `path`."""
-    clock = FakeClock()
+async def opened(path: Path, clock: FakeClock | None = None) -> AsyncIterator[SqliteStore]:
+    """A migrated SQLite store at `path`; without a clock, time stands still for it."""
+    clock = clock or FakeClock()
     await migrate_sqlite(path, clock=clock)
     store = SqliteStore(path, clock=clock)
     await store.open()

@@ -12,7 +12,7 @@ from baton.core.commands import ForkConversation
 from baton.core.errors import Overloaded, StoreUnavailable
 from baton.core.events import ConversationCreated, ConversationDeleted
 from baton.core.frames import Execute, Started
-from baton.core.ids import BridgeId, RequestId
+from baton.core.ids import BridgeId, ConversationId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Attachment, ConversationStatus, RunStatus
 from baton.core.ports import Change, ConversationFilter, Outcome
@@ -151,7 +151,9 @@ async def test_one_run_that_cannot_be_taken_in_stops_no_other(server: Server, mo
 class BrokenShelf(StoreInFront):
     """Takes no attachment, and not because it is away."""
 
-    async def put_attachment(self, attachment: Attachment, content: bytes) -> None:
+    async def put_attachment(
+        self, attachment: Attachment, content: bytes, *, used_by: ConversationId | None = None
+    ) -> None:
         raise ValueError("nobody thought of it")
 
 

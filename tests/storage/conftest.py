@@ -9,6 +9,7 @@ import pytest
 pytest.register_assert_rewrite(
     "baton.testing.store_contract",
     "baton.testing.store_machine",
+    "baton.testing.store_rules_cleaning",
     "baton.testing.store_rules_commit",
     "baton.testing.store_rules_lists",
     "baton.testing.store_rules_permissions",

@@ -36,6 +36,7 @@ RESIDUAL = {
     ("interactive_prompts", "status"): "one document",
     ("api_tokens", "bridgeId"): "one document",
     ("api_tokens", "revokedAt"): "one document",
+    ("attachments.files", "inDoubtSince"): "one document",
 }
 """Conditions that are looked at in the documents that an index has picked, and why those are few."""
 

@@ -25,6 +25,7 @@ from baton.storage.sqlite_writer import WriteBounds
 from baton.testing import samples
 from baton.testing.clock import FakeClock
 from baton.testing.store_rules_commit import commit_one, row_of, started
+from baton.testing.store_rules_lists import listed
 
 
 @pytest.fixture
@@ -425,6 +426,7 @@ async def exercise(store: SqliteStore) -> None:
     await store.put_attachment(attachment := samples.attachment(), b"x")
     await store.attachment(attachment.id)
     await store.attachment_content(AttachmentId(new_object_id()))
+    await exercise_cleaning(store, conversation.id, attachment.id)
     await store.put_project(project := samples.project())
     await store.project(project.id)
     await store.delete_project(project.id)
@@ -454,6 +456,18 @@ async def exercise_tokens(store: SqliteStore) -> None:
     await store.revoke_token(token.id, samples.START)
     await store.note_token_use({token.id: samples.START})
     await asyncio.gather(store.token(token.id), store.tokens(), store.live_tokens())
+
+
+async def exercise_cleaning(store: SqliteStore, conversation_id: ConversationId, attachment_id: AttachmentId) -> None:
+    """What looks for things that nothing needs any more."""
+    await store.put_attachment(samples.attachment(), b"y", used_by=conversation_id)
+    await store.put_attachment(samples.attachment(), b"z")
+    await store.use_attachments(conversation_id, [attachment_id])
+    await store.remove_unused_attachments(samples.at(10**9), 10)
+    await store.remove_ended_journals(10)
+    await listed(store)
+    page = await store.unchanged_conversations(ConversationStatus.ACTIVE, samples.at(10**9), limit=1)
+    await store.unchanged_conversations(ConversationStatus.ACTIVE, samples.at(10**9), limit=1, cursor=page.next)
 
 
 async def exercise_lists(store: SqliteStore, project_id: ProjectId | None) -> None:

@@ -49,6 +49,11 @@ class ServerProcess:
 
     async def start(self) -> None:
         """Start, and return when it is ready."""
+        await self.start_waiting()
+        await self.until("/health/ready", 200)
+
+    async def start_waiting(self) -> None:
+        """Start, and return when it lives: ready it may not be before another server has left the database."""
         log = (self.data.parent / "server.log").open("ab")
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -63,10 +68,20 @@ class ServerProcess:
             )
         finally:
             log.close()
+        await self.until("/health/live", 200)
+
+    async def until(self, path: str, status: int) -> None:
+        """Return once this page answers with this status."""
+        assert self._process is not None, "it was started"
         async with asyncio.timeout(START_S), aiohttp.ClientSession() as session:
-            while not await self._is_ready(session):
+            while await self._status(session, path) != status:
                 assert self._process.returncode is None, (self.data.parent / "server.log").read_text()[-3000:]
                 await asyncio.sleep(0.02)  # a process that starts can only be asked again
+
+    async def status(self, path: str) -> int | None:
+        """With which status this page answers now; None: nobody answers."""
+        async with aiohttp.ClientSession() as session:
+            return await self._status(session, path)
 
     async def kill(self) -> None:
         """SIGKILL, as a crash or the loss of power."""
@@ -97,12 +112,12 @@ class ServerProcess:
             **self._environment,
         }
 
-    async def _is_ready(self, session: aiohttp.ClientSession) -> bool:
+    async def _status(self, session: aiohttp.ClientSession, path: str) -> int | None:
         try:
-            async with session.get(f"{self.url}/health/ready") as response:
-                return response.status == 200
+            async with session.get(self.url + path) as response:
+                return response.status
         except aiohttp.ClientError:
-            return False
+            return None
 
 
 @asynccontextmanager

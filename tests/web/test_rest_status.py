@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from baton.web.rest.health import judge
+from baton.testing import samples
+from baton.web.rest.health import JobFacts, judge
 from baton.web.rest.openapi import operation_id
 from baton.web.rest.table import ROUTES
 from tests.web.rest_stage import Stage, facts
@@ -35,6 +36,7 @@ async def test_health_has_exactly_the_promised_fields(rest: Stage) -> None:
         ({}, "ok"),
         ({"bridges": 0}, "degraded"),
         ({"are_jobs_ok": False}, "degraded"),
+        ({"job_troubles": ("sweep has ended",)}, "degraded"),
         ({"stuck": 1}, "degraded"),
         ({"is_store_ok": False}, "down"),
         ({"is_ready": False}, "down"),
@@ -43,6 +45,32 @@ async def test_health_has_exactly_the_promised_fields(rest: Stage) -> None:
 )
 def test_health_is_judged_from_its_facts(changes: dict[str, Any], status: str) -> None:
     assert judge(facts(**changes), "1").status == status
+
+
+async def test_a_job_in_trouble_is_named(rest: Stage) -> None:
+    rest.facts = facts(job_troubles=("clean-up failed 3 times in a row", "lease is 80 s late"))
+    answered = await rest.ask("GET", "/health", token=None)
+    assert answered.status == 200
+    assert answered.body["services"]["jobs"] == "degraded: clean-up failed 3 times in a row; lease is 80 s late"
+
+
+async def test_jobs_that_are_not_under_way_are_down_whatever_they_were(rest: Stage) -> None:
+    rest.facts = facts(are_jobs_ok=False, job_troubles=("flush has ended",))
+    assert (await rest.ask("GET", "/health", token=None)).body["services"]["jobs"] == "down"
+
+
+async def test_metrics_tell_of_each_job(rest: Stage) -> None:
+    done = JobFacts(name="clean-up", runs=7, failures=2, last_success_at=samples.START, last_duration_s=0.25)
+    lasting = JobFacts(name="flush", runs=1, failures=0, last_success_at=None, last_duration_s=None)
+    rest.facts = facts(jobs=(done, lasting))
+    for _ in range(2):
+        text = (await rest.ask("GET", "/metrics")).content.decode()
+    assert 'baton_job_runs_total{job="clean-up"} 7.0' in text
+    assert 'baton_job_failures_total{job="clean-up"} 2.0' in text
+    assert 'baton_job_last_duration_seconds{job="clean-up"} 0.25' in text
+    (line,) = [line for line in text.splitlines() if line.startswith("baton_job_last_success_timestamp_seconds{")]
+    assert float(line.split()[-1]) == samples.START.timestamp()
+    assert 'baton_job_runs_total{job="flush"} 1.0' in text
 
 
 async def test_a_platform_is_told_by_the_status_whether_to_send_requests(rest: Stage) -> None:

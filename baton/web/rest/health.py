@@ -2,11 +2,24 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 OK: Final = "ok"
 DEGRADED: Final = "degraded"
 DOWN: Final = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFacts:
+    """One job since the start of the process."""
+
+    name: str
+    runs: int
+    failures: int
+    last_success_at: datetime | None
+    """None: it had none yet, or lasts as long as the server."""
+    last_duration_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +30,10 @@ class HealthFacts:
     is_store_ok: bool
     """The last write or read worked, and the lease is ours."""
     are_jobs_ok: bool = True
+    """They are under way at all."""
+    job_troubles: tuple[str, ...] = ()
+    """In words that name the job; told to everybody who asks, so never an error's text."""
+    jobs: tuple[JobFacts, ...] = ()
     is_ready: bool = True
     """Recovery is done and the server is not draining."""
     sockets: int = 0
@@ -45,7 +62,7 @@ class Connections:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """`ok` or `down` for each part."""
+    """`ok` or `down` for each part; jobs can be `degraded: ` and what is wrong with which."""
 
     store: str
     bridge: str
@@ -94,16 +111,22 @@ def judge(facts: HealthFacts, version: str) -> Health:
     if not (facts.is_store_ok and facts.is_ready):
         status = DOWN
     else:
-        status = OK if facts.bridges and facts.are_jobs_ok and not facts.stuck else DEGRADED
+        status = OK if facts.bridges and _jobs(facts) == OK and not facts.stuck else DEGRADED
     return Health(
         status=status,
         version=version,
         uptime_s=round(facts.uptime_s, 3),
         connections=Connections(sockets=facts.sockets, conversations=facts.conversations, bridges=facts.bridges),
-        services=Parts(store=_said(facts.is_store_ok), bridge=_said(facts.bridges > 0), jobs=_said(facts.are_jobs_ok)),
+        services=Parts(store=_said(facts.is_store_ok), bridge=_said(facts.bridges > 0), jobs=_jobs(facts)),
         runs=OpenRuns(active=facts.active, queued=facts.queued, away=facts.away, stuck=facts.stuck),
         prompts=OpenPrompts(pending=facts.pending_prompts),
     )
+
+
+def _jobs(facts: HealthFacts) -> str:
+    if facts.are_jobs_ok and facts.job_troubles:
+        return f"{DEGRADED}: {'; '.join(facts.job_troubles)}"
+    return _said(facts.are_jobs_ok)
 
 
 def _said(is_ok: bool) -> str:

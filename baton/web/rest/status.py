@@ -33,7 +33,8 @@ async def ready(call: Call) -> web.Response:
 
 async def metrics(call: Call) -> web.Response:
     """Everything, for Prometheus."""
-    text = call.desk.metrics.text(await _judged(call))
+    facts = await call.desk.health()
+    text = call.desk.metrics.text(judge(facts, call.desk.version), facts.jobs)
     return web.Response(body=text, headers={hdrs.CONTENT_TYPE: CONTENT_TYPE, hdrs.CACHE_CONTROL: "no-store"})
 
 
