@@ -196,12 +196,14 @@ class Tokens:
             raise Conflict(f"There are {MAX_LIVE_TOKENS} tokens that count: revoke some first")
 
     async def page(self, who: Identity) -> Sequence[ApiToken]:
-        """The newest 1000, also those that were revoked or have expired."""
-        return [
+        """The newest 1000, newest first, also those that were revoked or have expired."""
+        tokens = [
             replace(token, last_used_at=self._used_at.get(token.id, token.last_used_at))
             for token in await self._store.tokens()
             if self._counts(token)
         ]
+        # Ids of several processes, such as the command's, are in order to the second only.
+        return sorted(tokens, key=lambda token: (token.created_at, token.id), reverse=True)
 
     async def revoke(self, who: Identity, token_id: TokenId) -> ApiToken:
         """End it for ever, with all that came in with it; one that was revoked stays as it is.

@@ -210,6 +210,17 @@ async def test_all_are_listed_newest_first_also_those_that_ended(tokens: Tokens)
     assert [token.name for token in listed[2:]] == ["bridge", "admin"]
 
 
+async def test_those_of_one_second_are_listed_in_order_whoever_made_them(
+    tokens: Tokens, store: SqliteStore, clock: FakeClock
+) -> None:
+    # Another process's ids may be greater or less.
+    for number, first_digit in enumerate("f0e"):
+        made_at = clock.now() + timedelta(milliseconds=number + 1)
+        token_id = TokenId(first_digit + new_object_id()[1:])
+        assert await store.add_token(samples.api_token(id=token_id, name=str(number), created_at=made_at))
+    assert [token.name for token in (await tokens.page(ROOT))[:3]] == ["2", "1", "0"]
+
+
 async def test_the_last_use_is_listed_at_once_and_stored_by_a_sweep(
     tokens: Tokens, store: SqliteStore, clock: FakeClock
 ) -> None:
