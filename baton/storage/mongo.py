@@ -56,6 +56,7 @@ from baton.storage.mongo_migrations import MongoMigrations
 from baton.storage.mongo_paging import newest_first
 from baton.storage.mongo_reads import Reads
 from baton.storage.mongo_search import Search
+from baton.storage.mongo_uses import fill_uses
 
 logger = logging.getLogger(__name__)
 
@@ -229,7 +230,9 @@ class MongoStore:
     @_translated
     async def repair(self) -> int:
         """See core.ports.Store."""
-        return await self._is.committer.repair()
+        mended = await self._is.committer.repair()
+        await fill_uses(self._is.of, self._clock.now())
+        return mended
 
     @_translated
     async def open_conversations(self) -> Sequence[ConversationId]:

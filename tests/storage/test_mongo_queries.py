@@ -34,6 +34,14 @@ RESIDUAL = {
     ("runs", "status"): "one document, or the runs of one conversation that is purged",
     ("interactive_prompts", "status"): "one document",
     ("attachments.files", "inDoubtSince"): "one document",
+    **{
+        (name, field): "looked through once, in the order of its ids, after the update to a version that keeps uses"
+        for name, fields in {
+            "messages": ("attachments.0", "blocks.attachment", "blocks.input.attachment"),
+            "run_journal": ("events.attachment", "events.input.attachment"),
+        }.items()
+        for field in fields
+    },
 }
 """Conditions that are looked at in the documents that an index has picked, and why those are few."""
 
