@@ -280,7 +280,10 @@ class Store(Protocol):
         ...
 
     async def repair(self) -> int:
-        """After a crash, before anyone is served: finish what `commit` left half done; how many were mended."""
+        """After a crash, before anyone is served: finish what `commit` left half done; how many were mended.
+
+        And what a version before this one did not keep: once, while nobody else writes.
+        """
         ...
 
     async def open_conversations(self) -> Sequence[ConversationId]:

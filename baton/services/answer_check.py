@@ -1,12 +1,28 @@
 """Whether a person's answer fits its prompt. Pure; what does not fit is refused, and the prompt stays as it was."""
 
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from baton.core.commands import RespondPrompt
 from baton.core.errors import InvalidRequest
 from baton.core.models import Prompt, PromptResponse, PromptType, Question
 from baton.core.text import Json
+
+_NEEDED: Final = frozenset(
+    {
+        "command",
+        "content",
+        "file_path",
+        "new_string",
+        "notebook_path",
+        "old_string",
+        "pattern",
+        "prompt",
+        "query",
+        "url",
+    }
+)
+"""Fields that every tool which has them needs."""
 
 
 def check_answer(prompt: Prompt, command: RespondPrompt) -> None:
@@ -50,15 +66,16 @@ def _check_input(prompt: Prompt, changed: Json, *, accepts: bool) -> None:
 
 
 def _check_same_shape(original: Json, changed: Mapping[str, Json]) -> None:
-    """A tool's input keeps its fields and their kinds: what else the tool would take is known to nobody here."""
+    """What the tool cannot do without stays, and everything keeps its kind of value.
+
+    A field more or less may be right: which a tool takes beside is known to nobody here, and it says so itself.
+    """
     known = original if isinstance(original, dict) else {}
-    for name in sorted({*known, *changed}):
-        if name not in changed:
+    for name, value in known.items():
+        if name in _NEEDED and name not in changed:
             _refuse("The changed input does not fit the tool", "input", f"Lacks the field {name!r}.")
-        if name not in known:
-            _refuse("The changed input does not fit the tool", "input", f"The tool was not called with {name!r}.")
-        if known[name] is not None and _kind(known[name]) != _kind(changed[name]):
-            _refuse("The changed input does not fit the tool", "input", f"{name!r} must be {_kind(known[name])}.")
+        if name in changed and value is not None and _kind(value) != _kind(changed[name]):
+            _refuse("The changed input does not fit the tool", "input", f"{name!r} must be {_kind(value)}.")
 
 
 def _kind(value: Json) -> str:

@@ -70,6 +70,7 @@ from baton.storage.mongo_permissions import PermissionReads
 from baton.storage.mongo_reads import Reads
 from baton.storage.mongo_search import Search
 from baton.storage.mongo_tokens import Tokens
+from baton.storage.mongo_uses import fill_uses
 
 logger = logging.getLogger(__name__)
 
@@ -249,7 +250,9 @@ class MongoStore:
     @_translated
     async def repair(self) -> int:
         """See core.ports.Store."""
-        return await self._is.committer.repair()
+        mended = await self._is.committer.repair()
+        await fill_uses(self._is.of, self._clock.now())
+        return mended
 
     @_translated
     async def open_conversations(self) -> Sequence[ConversationId]:

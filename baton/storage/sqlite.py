@@ -62,6 +62,7 @@ from baton.storage.sqlite_lease import FileLease
 from baton.storage.sqlite_migrate import read_ledger
 from baton.storage.sqlite_readers import Readers
 from baton.storage.sqlite_rows import Encoded, document, encode_change, grant_row
+from baton.storage.sqlite_uses import fill_uses
 from baton.storage.sqlite_writer import WriteBounds, Writer
 
 _MAX_WAITING_READS = 10_000
@@ -135,7 +136,9 @@ class SqliteStore(Store):
         return await self._readers.run(reads.read_meta, "epoch")
 
     async def repair(self) -> int:
-        """See the port: transactions leave nothing half done."""
+        """See the port: transactions leave nothing half done, but a version before may have."""
+        now = iso(self._clock.now())
+        await self._writer.run(lambda db: fill_uses(db, now))
         return 0
 
     # --- conversations

@@ -1,4 +1,4 @@
-"""Databases from before uses of attachments were kept: the migration finds the uses in what is stored.
+"""Databases from before uses of attachments were kept: the first repair finds the uses in what is stored.
 
 And what only MongoDB can be left with: bytes whose attachment never came, or has gone.
 """
@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from baton.core.ids import new_object_id
 from baton.core.models import Attachment, ToolUseBlock
 from baton.core.ports import Change, Store
 from baton.core.stream import ToolDone
-from baton.storage.migrate import discover, migrate
+from baton.storage.migrate import migrate
 from baton.storage.mongo import MongoStore, mongo_migrations
 from baton.storage.sqlite import SqliteStore
 from baton.testing import samples
@@ -29,12 +28,6 @@ from baton.testing.store_rules_commit import commit_one, started
 from tests.storage.mongo_watcher import WRITES, Call, WatchedClient
 
 URI = "mongodb://mock"
-
-
-def step() -> ModuleType:
-    """The migration."""
-    (found,) = [migration for migration in discover() if migration.name == "0004_attachment_uses"]
-    return found.module
 
 
 async def filled(store: Store) -> tuple[dict[str, Attachment], Attachment]:
@@ -74,10 +67,11 @@ async def test_uses_are_found_in_a_file(sqlite_path: Path) -> None:
     await store.open()
     named, upload = await filled(store)
     connection = sqlite3.connect(sqlite_path)
-    connection.executescript("DROP TABLE attachment_uses; DROP TABLE attachments_in_doubt;")
-    step().sqlite(connection)
-    connection.commit()
+    connection.executescript("DELETE FROM attachment_uses; DELETE FROM attachments_in_doubt;")
     connection.close()
+    assert await remove_all_unused(store) == 0, "before the repair nothing is known, and nothing goes"
+    for _ in range(2):
+        await store.repair()
     await assert_uses_are_found(store, named, upload)
     await store.close()
 
@@ -92,6 +86,19 @@ async def test_large_files_are_removed_some_at_a_time(sqlite_path: Path) -> None
     rest = await store.remove_unused_attachments(LATER, 10)
     assert (rest.looked_at, rest.removed, rest.next) == (2, 2, None)
     await store.close()
+
+
+class Dying:
+    """Fails every write after the first so many, once a test has said how many."""
+
+    left: int | None = None
+
+    async def __call__(self, call: Call) -> None:
+        if self.left is None or call.method not in WRITES:
+            return
+        if self.left == 0:
+            raise AutoReconnect("gone")
+        self.left -= 1
 
 
 @pytest.fixture
@@ -109,12 +116,29 @@ async def opened(client: Any) -> MongoStore:
     return store
 
 
-async def test_uses_are_found_in_mongodb_also_when_the_step_runs_twice(client: Any) -> None:
+async def test_uses_are_found_in_mongodb(client: Any) -> None:
     store = await opened(client)
     named, upload = await filled(store)
     await client["baton"]["attachments.files"].update_many({}, {"$unset": {"usedBy": 1, "inDoubtSince": 1}})
-    await step().mongo(client["baton"])
-    await step().mongo(client["baton"])
+    assert await remove_all_unused(store) == 0, "before the repair nothing is known, and nothing goes"
+    for _ in range(2):
+        await store.repair()
+    await assert_uses_are_found(store, named, upload)
+    await store.close()
+
+
+@pytest.mark.parametrize("written", range(6))
+async def test_a_search_for_uses_that_is_cut_short_is_done_again(client: Any, written: int) -> None:
+    store = await opened(client)
+    named, upload = await filled(store)
+    await client["baton"]["attachments.files"].update_many({}, {"$unset": {"usedBy": 1, "inDoubtSince": 1}})
+    dying = Dying()
+    broken = await opened(WatchedClient(client, dying))
+    dying.left = written
+    with pytest.raises(StoreUnavailable):
+        await broken.repair()
+    await broken.close()
+    await store.repair()
     await assert_uses_are_found(store, named, upload)
     await store.close()
 
@@ -204,19 +228,6 @@ async def test_a_use_that_is_noted_while_it_is_judged_keeps_the_attachment(clien
 
 
 # --- a purge that is cut short -----------------------------------------------------------------------------------
-
-
-class Dying:
-    """Fails every write after the first so many, once a test has said how many."""
-
-    left: int | None = None
-
-    async def __call__(self, call: Call) -> None:
-        if self.left is None or call.method not in WRITES:
-            return
-        if self.left == 0:
-            raise AutoReconnect("gone")
-        self.left -= 1
 
 
 PURGE_WRITES = 8

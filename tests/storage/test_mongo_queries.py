@@ -37,6 +37,14 @@ RESIDUAL = {
     ("api_tokens", "bridgeId"): "one document",
     ("api_tokens", "revokedAt"): "one document",
     ("attachments.files", "inDoubtSince"): "one document",
+    **{
+        (name, field): "looked through once, in the order of its ids, after the update to a version that keeps uses"
+        for name, fields in {
+            "messages": ("attachments.0", "blocks.attachment", "blocks.input.attachment"),
+            "run_journal": ("events.attachment", "events.input.attachment"),
+        }.items()
+        for field in fields
+    },
 }
 """Conditions that are looked at in the documents that an index has picked, and why those are few."""
 
