@@ -187,9 +187,12 @@ async def test_a_message_that_needs_another_process_says_that_the_background_end
     pipe = await opened(work)
     shell = int((work / "shell.pid").read_text())
 
-    await run(agent, after, "text after", first.session_id, allowed_tools=("Bash",))
+    elsewhere = work / "elsewhere"
+    elsewhere.mkdir()
+    await run(agent, after, "text after", first.session_id, working_directory=str(elsewhere))
 
-    assert [notice.level for notice in after.of(Notice)] == ["warning"]
+    ended = next(notice for notice in after.of(Notice) if "background" in notice.text)
+    assert ended.level == "warning"
     await asyncio.to_thread(wait_for_end, shell)
     os.close(pipe)
 
