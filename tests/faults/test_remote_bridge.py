@@ -37,17 +37,19 @@ class World:
     anna: NodeClient
 
     async def send(self, request_id: str, content: str, conversation_id: str | None = None) -> str:
-        """Send a message, and watch its conversation, whose id is answered."""
-        payload: dict[str, object] = {"requestId": request_id, "content": content}
-        if conversation_id is not None:
-            payload["conversationId"] = conversation_id
+        """Send a message in a conversation that is watched, else in a new one; its id."""
+        watched = conversation_id or await self._watch_new()
+        payload = {"requestId": request_id, "content": content, "conversationId": watched}
         answer = await self.anna.emit("chat:send-message", payload)
         assert answer["ok"], answer
-        if conversation_id is None:
-            self.anna.view.messages.clear()
-            await self.anna.join(answer["conversationId"])
-        joined: str = answer["conversationId"]
-        return joined
+        return watched
+
+    async def _watch_new(self) -> str:
+        """A new conversation, watched before anything is sent: what ends before the join is in no snapshot."""
+        made = await self.anna.emit("conversation:create", {})
+        await self.anna.join(made["conversation"]["id"])
+        watched: str = made["conversation"]["id"]
+        return watched
 
     async def until_shown(self, events: int, request_id: str) -> None:
         """So many more stream events were shown, or the run has ended meanwhile."""
