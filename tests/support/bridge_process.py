@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -10,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import orjson
 
-from baton.bridge.records import scan
 from tests.support.server_process import free_port
 
 START_S = 30
@@ -45,10 +44,11 @@ class BridgeProcess:
 
     @property
     def starts(self) -> list[str]:
-        """The requestIds in its ledger, one for each time that an agent was started."""
-        ledger = self.folder / "data" / "bridges" / "laptop" / "runs"
-        records = [orjson.loads(record.payload) for record in scan(ledger)]
-        return [record["start"] for record in records if "start" in record]
+        """The requestIds of the runs that its processes have worked on, one for each time that an agent was started.
+
+        From the log and not from the ledger, which tells of a run that was started twice only once.
+        """
+        return re.findall(r"action=run\.started requestId=(\S+)", self.log)
 
     async def start(self) -> None:
         """Start, and return once it answers on its page."""
