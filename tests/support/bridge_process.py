@@ -50,6 +50,13 @@ class BridgeProcess:
         """
         return re.findall(r"action=run\.started requestId=(\S+)", self.log)
 
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that its process has had; without its children."""
+        assert self._process is not None, "it was started"
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
     async def start(self) -> None:
         """Start, and return once it answers on its page."""
         await self._spawn()

@@ -77,9 +77,9 @@ class World:
         """The prompts that wait for somebody."""
         return [prompt for prompt in self.anna.view.prompts.values() if prompt["status"] == "pending"]
 
-    async def until_gone(self) -> None:
+    async def until_gone(self, timeout_s: float = 30) -> None:
         """The server knows that the bridge is not there."""
-        await self.anna.until(lambda: not self._is_there())
+        await self.anna.until(lambda: not self._is_there(), timeout_s)
 
     async def until_there(self) -> None:
         """The server has the bridge."""
