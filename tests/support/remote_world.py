@@ -90,9 +90,13 @@ class World:
         return bool(told) and any(bridge["connected"] for bridge in told[-1]["bridges"])
 
     async def restart_server(self) -> None:
-        """SIGKILL, and a new process; returns when the watcher is back and has joined again."""
-        connects = self._connects()
+        """SIGKILL, and a new process; returns when the watcher is back."""
         await self.server.kill()
+        await self.start_server()
+
+    async def start_server(self) -> None:
+        """A new process; returns when the watcher is back."""
+        connects = self._connects()
         await self.server.start()
         await self.anna.until(lambda: self._connects() > connects)
 
