@@ -201,7 +201,7 @@ class Terminal(io.StringIO):
 
 
 def facts(state: LinkState, text: str = "", **more: object) -> BridgeFacts:
-    fields = {"active": 0, "queued": 0, "undelivered": 0, "spool_bytes": 0, **more}
+    fields = {"active": 0, "queued": 0, "undelivered": 0, "elsewhere": 0, "spool_bytes": 0, **more}
     return BridgeFacts(
         name="laptop",
         bridge_id="laptop-1",

@@ -255,6 +255,11 @@ class Client:
         if state is LinkState.CONNECTED:
             self.status = replace(self.status, text="", code=None)
             logger.info("🌉 connected to the server", extra={"action": "bridge.connected", "url": self._options.url})
+            if self._end.elsewhere:
+                logger.warning(
+                    "🌉 runs of another server are kept until it is met again",
+                    extra={"action": "bridge.elsewhere", "runs": self._end.elsewhere},
+                )
         elif ending is not None:
             self.status = replace(self.status, text=ending.text, code=ending.code)
             is_news = ending.text != before.text

@@ -55,7 +55,12 @@ def health(facts: BridgeFacts) -> dict[str, Json]:
             {"id": offer.id, "title": offer.title, "available": offer.available, "reason": offer.reason}
             for offer in facts.agents
         ],
-        "runs": {"active": facts.active, "queued": facts.queued, "undelivered": facts.undelivered},
+        "runs": {
+            "active": facts.active,
+            "queued": facts.queued,
+            "undelivered": facts.undelivered,
+            "elsewhere": facts.elsewhere,
+        },
         "spool": {"bytes": facts.spool_bytes, "maxBytes": facts.spool_max_bytes},
     }
 

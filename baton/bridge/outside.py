@@ -18,7 +18,7 @@ from baton.bridge.client import Client, LinkOptions, LinkState, LinkStatus
 from baton.bridge.endings import Ending
 from baton.bridge.files import Folders
 from baton.bridge.profile import Offers, OfferWatch, Profile
-from baton.bridge.protocol import BridgeEnd, BridgeState, Instruction
+from baton.bridge.protocol import BridgeEnd, Instruction
 from baton.bridge.runner import Runner
 from baton.bridge.spool import SpoolFolder
 from baton.bridge.tasks import Tasks
@@ -32,7 +32,7 @@ from baton.core.ports import Agent, Clock
 logger = logging.getLogger(__name__)
 
 SPILL_EVERY_S: Final = 1.0
-"""While there is no link, how long what was said may be in memory alone."""
+"""How long what was said and cannot leave may be in memory alone."""
 SETTLE_S: Final = 2.0
 """How long `close` waits for the last frames to be acknowledged; what is not is in the spool."""
 
@@ -50,6 +50,8 @@ class BridgeFacts:
     queued: int
     undelivered: int
     """Runs that the server does not have whole yet: those that work, and those that wait for the link."""
+    elsewhere: int
+    """Runs of another server, which are kept until it is met again."""
     spool_bytes: int
     spool_max_bytes: int
     uptime_s: float
@@ -58,7 +60,7 @@ class BridgeFacts:
 class OutsideBridge:
     """Runs agents for a server elsewhere. `run` does everything; `close` ends runs and agents.
 
-    Is the runner's outbox too: what agents say goes to the protocol's end, and the link carries it on.
+    Is the runner's outbox and ledger too: what agents say goes to the protocol's end, and the link carries it on.
     The spool is its owner's, and to be closed after this.
     """
 
@@ -98,7 +100,7 @@ class OutsideBridge:
         self._runner = Runner(
             agents,
             self,
-            ledger=spool,
+            ledger=self,
             clock=clock,
             limits=limits,
             read_attachment=self._attachments.read,
@@ -118,7 +120,7 @@ class OutsideBridge:
         async with aiohttp.ClientSession() as session:
             self._attachments.session = session
             self._tasks.start(self._watch.run(), name="bridge: offers")
-            self._tasks.start(self._spill_while_down(), name="bridge: spill")
+            self._tasks.start(self._spill_stranded(), name="bridge: spill")
             try:
                 return await self._client.run(session)
             finally:
@@ -152,11 +154,10 @@ class OutsideBridge:
             self._has_settled.clear()
             await self._has_settled.wait()
 
-    async def _spill_while_down(self) -> None:
+    async def _spill_stranded(self) -> None:
         while True:
             await self._clock.sleep(SPILL_EVERY_S)
-            if self._end.state is not BridgeState.OPEN:
-                self._end.spill()
+            self._end.spill_stranded()
 
     # --- the runner's outbox -------------------------------------------------------------------------------------
 
@@ -169,6 +170,10 @@ class OutsideBridge:
     def begin_background(self, request_id: RequestId) -> None:
         """An agent began this run by itself."""
         self._end.begin_background(request_id)
+
+    async def record(self, request_id: RequestId) -> bool:
+        """Write it down (`bridge.runner.Ledger`), with the server that it is for."""
+        return await self._spool.record(request_id, epoch=self._end.epoch_of(request_id))
 
     def reply(self, frame: RpcResult | BridgeStatus) -> None:
         """Send a frame without a number; dropped while there is no link."""
@@ -214,6 +219,7 @@ class OutsideBridge:
             active=active,
             queued=queued,
             undelivered=self._end.undelivered,
+            elsewhere=self._end.elsewhere,
             spool_bytes=self._spool.size_bytes,
             spool_max_bytes=self._spool.max_bytes,
             uptime_s=round(self._clock.monotonic() - self._began, 1),

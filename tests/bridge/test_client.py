@@ -158,7 +158,9 @@ async def test_what_was_not_acknowledged_comes_again_over_the_next_link(server: 
         await first.close(1012)
         await b.waited_s()
         second = await server.until_links(2)
-        assert (await second.until_heard("hello"))["runs"] == [{"requestId": "r", "lastSeq": 1, "prompts": []}]
+        assert (await second.until_heard("hello"))["runs"] == [
+            {"requestId": "r", "lastSeq": 1, "prompts": [], "epoch": "e"}
+        ]
         assert (await second.until_heard("claude:started"))["seq"] == 1
 
 

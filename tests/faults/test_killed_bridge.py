@@ -107,7 +107,7 @@ async def begun_unheard(w: World, request_id: str) -> None:
 
 async def over(w: World, request_id: str) -> None:
     """When the agent has ended, and nobody has heard it; that is lost with the machine."""
-    await w.bridge.until(lambda health: health["runs"] == {"active": 0, "queued": 0, "undelivered": 1})
+    await w.bridge.until(lambda health: health["runs"] == {"active": 0, "queued": 0, "undelivered": 1, "elsewhere": 0})
     w.wire.take_down()
 
 
@@ -269,7 +269,9 @@ async def test_a_run_that_only_waited_at_a_killed_bridge_works_in_its_next_proce
         await w.until_shown(3, "first")
         # Of one session, therefore one after the other, and both with the bridge already.
         await other.send("second", SHORT_STORY, sessionId="shared")
-        await w.bridge.until(lambda health: health["runs"] == {"active": 1, "queued": 1, "undelivered": 2})
+        await w.bridge.until(
+            lambda health: health["runs"] == {"active": 1, "queued": 1, "undelivered": 2, "elsewhere": 0}
+        )
         await w.restart_bridge()
         await check_ended(w, "first", Moment(STORY, at_once))
         await check_ended(other, "second", Moment(SHORT_STORY, at_once, ends=("completed",)))

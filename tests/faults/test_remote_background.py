@@ -95,6 +95,20 @@ async def test_what_begins_and_ends_without_a_link_comes_with_the_next_one(
         await check_whole(w, await begun(w), conversation_id)
 
 
+async def test_what_was_sent_and_never_arrived_is_sent_again(
+    tmp_path: Path, work: Path, variables: dict[str, str]
+) -> None:
+    async with something_left(tmp_path, work, variables) as (w, conversation_id):
+        w.wire.hold_upstream()
+        await end_command(work)
+        # It has begun, and its first frames are on a wire that will lose them: the next hello names a run that the
+        # server has never heard of.
+        await w.bridge.until(lambda health: health["runs"]["active"] == 1)
+        w.wire.cut()
+        w.wire.let_go()
+        await check_whole(w, await begun(w), conversation_id)
+
+
 async def test_it_completes_though_the_server_was_killed_twice(
     tmp_path: Path, work: Path, variables: dict[str, str]
 ) -> None:

@@ -111,7 +111,9 @@ async def test_ten_thousand_deltas_said_without_a_link_arrive_in_order(tmp_path:
     async with world(tmp_path) as w:
         w.wire.hold_upstream()
         await w.send("r", content)
-        await w.bridge.until(lambda health: health["runs"] == {"active": 0, "queued": 0, "undelivered": 1})
+        await w.bridge.until(
+            lambda health: health["runs"] == {"active": 0, "queued": 0, "undelivered": 1, "elsewhere": 0}
+        )
         w.wire.cut()
         w.wire.let_go()
         await w.until_ended("r", "completed")
