@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from baton.bridge.client import LinkState, LinkStatus
-from baton.bridge.outside import BridgeFacts
+from baton.bridge.facts import BridgeFacts, LinkState, LinkStatus
 from baton.cli import main
 from baton.core.errors import ConfigError
 from baton.core.frames import AgentOffer

@@ -10,8 +10,6 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import StrEnum
 from socket import SHUT_RDWR
 from typing import Final, Literal, TypeAlias
 
@@ -20,6 +18,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from baton.bridge.backoff import Backoff
 from baton.bridge.endings import Ending, Next, of_close, of_refusal
+from baton.bridge.facts import LinkState, LinkStatus
 from baton.bridge.heartbeat import Beat
 from baton.bridge.protocol import BridgeEnd, BridgeState, Instruction
 from baton.core.errors import PeerViolation
@@ -41,28 +40,6 @@ _SLEPT_S: Final = 10.0
 """So much more wall time than was waited for means that the machine slept, or this process was stopped."""
 _FRAMES_PER_TURN: Final = 64
 """Frames that are read in one turn of the loop: what waits in the socket's buffer comes at once."""
-
-
-class LinkState(StrEnum):
-    """CONNECTING -> CONNECTED -> WAITING -> CONNECTING ..., until STOPPED."""
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    WAITING = "waiting"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkStatus:
-    """How the link is, for people and for the health page."""
-
-    state: LinkState = LinkState.CONNECTING
-    since: datetime
-    tries: int = 0
-    """Since the last good connection."""
-    text: str = ""
-    """Why there is none."""
-    code: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from baton import __version__
-from baton.bridge.client import LinkState
-from baton.bridge.outside import BridgeFacts
+from baton.bridge.facts import BridgeFacts, LinkState
 from baton.core.text import Json
 from baton.schemas.codec import iso
 

@@ -8,14 +8,14 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 
 from baton.bridge.attachments import AttachmentReader
-from baton.bridge.client import Client, LinkOptions, LinkState, LinkStatus
+from baton.bridge.client import Client, LinkOptions
 from baton.bridge.endings import Ending
+from baton.bridge.facts import BridgeFacts, LinkState
 from baton.bridge.files import Folders
 from baton.bridge.profile import Offers, OfferWatch, Profile
 from baton.bridge.protocol import BridgeEnd, Instruction
@@ -23,7 +23,7 @@ from baton.bridge.runner import Runner
 from baton.bridge.spool import SpoolFolder
 from baton.bridge.tasks import Tasks
 from baton.core.errors import AgentFailed
-from baton.core.frames import AgentOffer, BridgeStatus, Execute, Failed, Hello, RpcResult, RunFrame
+from baton.core.frames import BridgeStatus, Execute, Failed, Hello, RpcResult, RunFrame
 from baton.core.ids import RequestId
 from baton.core.limits import MEBI, Limits
 from baton.core.models import Failure
@@ -35,26 +35,6 @@ SPILL_EVERY_S: Final = 1.0
 """How long what was said and cannot leave may be in memory alone."""
 SETTLE_S: Final = 2.0
 """How long `close` waits for the last frames to be acknowledged; what is not is in the spool."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeFacts:
-    """How a bridge is, for its health page and its status line."""
-
-    name: str
-    bridge_id: str
-    url: str
-    link: LinkStatus
-    agents: tuple[AgentOffer, ...]
-    active: int
-    queued: int
-    undelivered: int
-    """Runs that the server does not have whole yet: those that work, and those that wait for the link."""
-    elsewhere: int
-    """Runs of another server, which are kept until it is met again."""
-    spool_bytes: int
-    spool_max_bytes: int
-    uptime_s: float
 
 
 class OutsideBridge:

@@ -14,9 +14,10 @@ import pytest
 
 from baton.bridge import client as client_module
 from baton.bridge.backoff import Backoff
-from baton.bridge.client import Client, LinkOptions, LinkState
+from baton.bridge.client import Client, LinkOptions
 from baton.bridge.endings import Ending
 from baton.bridge.endpoint import text_frame
+from baton.bridge.facts import LinkState
 from baton.bridge.protocol import BridgeEnd, Instruction
 from baton.core.frames import Execute, Hello, RpcResult, Started
 from baton.core.ids import BridgeId, RequestId
