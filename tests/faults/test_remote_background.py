@@ -22,7 +22,7 @@ from tests.support.remote_world import World, world
 api, environment, work = claude_fixtures.api, claude_fixtures.environment, claude_fixtures.work
 
 _NOT_OURS = ("ANTHROPIC_", "CLAUDE")
-STORY = " ".join(f"w{number}" for number in range(300))
+STORY = " ".join(f"w{number}" for number in range(200))
 
 
 @pytest.fixture
