@@ -17,6 +17,7 @@ from baton.agents.registry import Offers, load_agents
 from baton.bridge.endpoint import BridgeEndpoint
 from baton.bridge.hub import Hub
 from baton.bridge.local import LocalBridge, LocalProfile
+from baton.bridge.page import LocalPage
 from baton.clock import SystemClock
 from baton.core.errors import NotFound
 from baton.core.events import BridgePresence
@@ -43,8 +44,10 @@ logger = logging.getLogger(__name__)
 
 SERVER: Final[web.AppKey["Server"]] = web.AppKey("server")
 _TAKE_OVER_EVERY_S: Final = 1.0
+_PAGE_EVERY_S: Final = 10.0
 _LOCAL_CLOSE_S: Final = 4.0
 _LAST_FLUSH_S: Final = 1.0
+_PAGE_CLOSE_S: Final = 1.0
 
 
 def create_app(
@@ -103,6 +106,7 @@ class Server:
         )
         self.services.tokens.on_ended = self._end_token
         self.local = self._local_bridge() if settings.bridge == "local" else None
+        self.page = self._local_page()
         self.jobs = Jobs(clock, on_lease_lost=self.lease_lost)
         self.stop_process: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM)
         """Ends the process when another one owns the database; tests replace it."""
@@ -198,6 +202,9 @@ class Server:
         await self.jobs.every(every_s, "clean-up", services.cleaning.clean_up, first_s=first_s)
         if self.local is not None:
             await self.local.start()
+        if self.page is not None:
+            await self.page.open()
+            await self.jobs.every(_PAGE_EVERY_S, "bridge page", self.page.open)
         self.gate.open()
         logger.info("✅ ready", extra={"action": "server.ready", "store": self.settings.store_label})
         return True
@@ -223,6 +230,13 @@ class Server:
             read_attachment=self._read_attachment,
         )
 
+    def _local_page(self) -> LocalPage | None:
+        """The health page of the bridge in this process; None where it has none, or the server has its port."""
+        local, settings = self.local, self.settings
+        if local is None or settings.bridge_port is None or settings.bridge_port == settings.port:
+            return None
+        return LocalPage(lambda: local.facts(settings.origin), settings.bridge_port)
+
     async def _read_attachment(self, attachment: Attachment) -> bytes:
         content = await self.store.attachment_content(attachment.id)
         if content is None:
@@ -238,6 +252,8 @@ class Server:
         await self.jobs.stop()
         if self.local is not None:
             await _within(_LOCAL_CLOSE_S, self.local.close())
+        if self.page is not None:
+            await _within(_PAGE_CLOSE_S, self.page.close())
 
     async def _close(self, _: web.Application) -> None:
         await _within(_LAST_FLUSH_S, self.services.intake.flush())

@@ -1,7 +1,6 @@
 """One `baton bridge` process from its start to its end: wires the bridge, shows how it is, stops it in order."""
 
 import asyncio
-import errno
 import logging
 import os
 import platform
@@ -10,15 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from aiohttp import web
-
 from baton import __version__
 from baton.agents.options import AgentOptions
 from baton.agents.registry import Offers, load_agents
 from baton.bridge.client import LinkOptions
 from baton.bridge.endings import Ending
-from baton.bridge.health import health_app
-from baton.bridge.outside import BridgeFacts, OutsideBridge
+from baton.bridge.facts import BridgeFacts
+from baton.bridge.outside import OutsideBridge
+from baton.bridge.page import HealthPage, bind, why_unbound
 from baton.bridge.profile import Profile
 from baton.bridge.spool import SpoolFolder, spool_path
 from baton.bridge_settings import BridgeSettings
@@ -31,7 +29,6 @@ from baton.stopping import on_stop_signal, restore_signals
 
 logger = logging.getLogger(__name__)
 
-LOOPBACK: Final = "127.0.0.1"
 _SHOWN_EVERY_S: Final = 0.1
 """The status line is drawn anew at most so often."""
 
@@ -162,26 +159,21 @@ async def _shown(bridge: OutsideBridge, show: Callable[[BridgeFacts], None]) -> 
 
 @asynccontextmanager
 async def _health_page(bridge: OutsideBridge, bound: socket.socket) -> AsyncIterator[None]:
-    runner = web.AppRunner(health_app(bridge.facts), access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
+    page = HealthPage(bridge.facts)
     try:
-        await web.SockSite(runner, bound).start()
+        await page.serve(bound)
         yield
     finally:
-        await runner.cleanup()
+        await page.close()
 
 
 def _bind(port: int) -> socket.socket:
     """The health page's socket. Raises ConfigError with the cure."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((LOOPBACK, port))
+        return bind(port)
     except OSError as error:
-        bound.close()
-        reason = "another program listens there" if error.errno == errno.EADDRINUSE else (error.strerror or "refused")
         other = port + 1 if port < 65535 else 8080
         raise ConfigError(
-            f"--port {port}: the health page cannot be served, {reason}; choose another: baton bridge --port {other}"
+            f"--port {port}: the health page cannot be served, {why_unbound(error)}; "
+            f"choose another: baton bridge --port {other}"
         ) from error
-    return bound

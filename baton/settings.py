@@ -112,6 +112,12 @@ class Settings:
         kinds.one_of("local", "none"),
         help="Whether agents run inside this process (local) or only on bridges that connect (none).",
     )
+    bridge_port: int | None = declare(
+        "BATON_BRIDGE_PORT",
+        8080,
+        kinds.PORT_OR_NONE,
+        help="Port of the in-process bridge's health page, on this machine only; 0 takes a free one, none: no page.",
+    )
     agents: tuple[str, ...] = declare(
         "BATON_AGENTS",
         (),

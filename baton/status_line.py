@@ -6,8 +6,7 @@ Where the output is no terminal there is no line, and the log alone tells.
 import shutil
 from typing import Final, TextIO
 
-from baton.bridge.client import LinkState
-from baton.bridge.outside import BridgeFacts
+from baton.bridge.facts import BridgeFacts, LinkState
 
 _CLEAR: Final = "\r\x1b[2K"
 _SIGNS: Final = {

@@ -155,6 +155,7 @@ async def baton_server(folder: Path, **environment: str) -> AsyncIterator[tuple[
         "PORT": str(port),
         "BATON_DATA": str(folder / "data"),
         "BATON_AGENTS": "demo",
+        "BATON_BRIDGE_PORT": "none",
         "LOG_LEVEL": "WARNING",
         "PYTHONPATH": str(Path(__file__).parents[1]),
         **environment,

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from baton.bridge.client import LinkState, LinkStatus
-from baton.bridge.outside import BridgeFacts
+from baton.bridge.facts import BridgeFacts, LinkState, LinkStatus
 from baton.cli import main
 from baton.core.errors import ConfigError
 from baton.core.frames import AgentOffer
@@ -201,7 +200,7 @@ class Terminal(io.StringIO):
 
 
 def facts(state: LinkState, text: str = "", **more: object) -> BridgeFacts:
-    fields = {"active": 0, "queued": 0, "undelivered": 0, "spool_bytes": 0, **more}
+    fields = {"active": 0, "queued": 0, "undelivered": 0, "elsewhere": 0, "spool_bytes": 0, **more}
     return BridgeFacts(
         name="laptop",
         bridge_id="laptop-1",

@@ -22,6 +22,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A server with the demo agent: its address and its data folder."""
     data = tmp_path / "data"
     options = ["--port", "0", "--data", str(data), "--agents", "demo", "--workspace", str(tmp_path)]
+    options += ["--bridge-port", "none"]
     command = [sys.executable, "-m", "baton", "serve", *options]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (

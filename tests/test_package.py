@@ -98,6 +98,7 @@ def test_the_installed_command_migrates(command: Path, tmp_path: Path) -> None:
 
 def test_the_installed_command_serves_and_stops(command: Path, tmp_path: Path) -> None:
     arguments = [str(command), "serve", "--port", "0", "--data", str(tmp_path / "data"), "--agents", "demo"]
+    arguments += ["--bridge-port", "none"]
     with subprocess.Popen(
         arguments, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

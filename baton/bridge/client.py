@@ -10,8 +10,6 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import StrEnum
 from socket import SHUT_RDWR
 from typing import Final, Literal, TypeAlias
 
@@ -20,6 +18,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from baton.bridge.backoff import Backoff
 from baton.bridge.endings import Ending, Next, of_close, of_refusal
+from baton.bridge.facts import LinkState, LinkStatus
 from baton.bridge.heartbeat import Beat
 from baton.bridge.protocol import BridgeEnd, BridgeState, Instruction
 from baton.core.errors import PeerViolation
@@ -41,28 +40,6 @@ _SLEPT_S: Final = 10.0
 """So much more wall time than was waited for means that the machine slept, or this process was stopped."""
 _FRAMES_PER_TURN: Final = 64
 """Frames that are read in one turn of the loop: what waits in the socket's buffer comes at once."""
-
-
-class LinkState(StrEnum):
-    """CONNECTING -> CONNECTED -> WAITING -> CONNECTING ..., until STOPPED."""
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    WAITING = "waiting"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkStatus:
-    """How the link is, for people and for the health page."""
-
-    state: LinkState = LinkState.CONNECTING
-    since: datetime
-    tries: int = 0
-    """Since the last good connection."""
-    text: str = ""
-    """Why there is none."""
-    code: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +232,11 @@ class Client:
         if state is LinkState.CONNECTED:
             self.status = replace(self.status, text="", code=None)
             logger.info("🌉 connected to the server", extra={"action": "bridge.connected", "url": self._options.url})
+            if self._end.elsewhere:
+                logger.warning(
+                    "🌉 runs of another server are kept until it is met again",
+                    extra={"action": "bridge.elsewhere", "runs": self._end.elsewhere},
+                )
         elif ending is not None:
             self.status = replace(self.status, text=ending.text, code=ending.code)
             is_news = ending.text != before.text

@@ -85,7 +85,7 @@ class FrameFiles:
 
     # --- bridge.kept.Spool -------------------------------------------------------------------------------------
 
-    def keep(self, request_id: RequestId, frames: Sequence[Numbered]) -> None:
+    def keep(self, request_id: RequestId, frames: Sequence[Numbered], *, epoch: str | None = None) -> None:
         """See bridge.kept.Spool."""
         payloads = [dump_frame(cast(RunFrame, numbered.frame)) for numbered in frames]
         size = sum(len(payload) + 10 for payload in payloads)
@@ -93,7 +93,7 @@ class FrameFiles:
             raise BufferFull(f"The bridge's spool is full: {self._max_bytes} bytes wait for the server")
         row = self._rows.setdefault(request_id, _Row())
         try:
-            self._write(request_id, row, frames, payloads)
+            self._write(_header(request_id, epoch), row, frames, payloads)
         except OSError as error:
             raise BufferFull(f"The bridge cannot write to its spool: {error.strerror}") from error
 
@@ -135,15 +135,15 @@ class FrameFiles:
 
     # --- files ---------------------------------------------------------------------------------------------------
 
-    def _write(self, request_id: RequestId, row: _Row, frames: Sequence[Numbered], payloads: Sequence[bytes]) -> None:
+    def _write(self, header: dict[str, str], row: _Row, frames: Sequence[Numbered], payloads: Sequence[bytes]) -> None:
         segment = row.segments[-1] if row.segments else None
         if segment is None or segment.size > SEGMENT_BYTES:
-            segment = _Segment(self._path(request_id, row.next_number), 0)
+            segment = _Segment(self._path(header["requestId"], row.next_number), 0)
         before = segment.size
         file = Appender(segment.path, segment.size)
         try:
             if before == 0:
-                file.append([orjson.dumps({"requestId": request_id})])
+                file.append([orjson.dumps(header)])
             places = file.append(payloads)
         finally:
             segment.size = file.size
@@ -156,7 +156,7 @@ class FrameFiles:
         for numbered, (offset, size) in zip(frames, places, strict=True):
             row.put(numbered.seq, _Place(segment, offset, size))
 
-    def _path(self, request_id: RequestId, number: int) -> Path:
+    def _path(self, request_id: str, number: int) -> Path:
         # A requestId may be any text, a file's name not.
         digest = hashlib.blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
         return self._folder / f"{digest}-{number:06}{_SUFFIX}"
@@ -197,7 +197,13 @@ class FrameFiles:
             frames,
             is_ended=loading.types[row.last_seq] in _FINAL_TYPES,
             is_background=loading.is_background and 1 in row.places,
+            epoch=loading.epoch,
         )
+
+
+def _header(request_id: RequestId, epoch: str | None) -> dict[str, str]:
+    """A segment's first record: whose frames it holds."""
+    return {"requestId": request_id} | ({} if epoch is None else {"epoch": epoch})
 
 
 class _Loading:
@@ -206,6 +212,7 @@ class _Loading:
     def __init__(self) -> None:
         self.row = _Row()
         self.request_id: RequestId | None = None
+        self.epoch: str | None = None
         self.sizes: dict[int, int] = {}
         self.types: dict[int, str] = {}
         self.is_background = False
@@ -220,7 +227,7 @@ class _Loading:
         for record in scan(path):
             body = orjson.loads(record.payload)
             if "seq" not in body:
-                self.request_id = RequestId(body["requestId"])
+                self.request_id, self.epoch = RequestId(body["requestId"]), body.get("epoch")
             elif not self._take(segment, record, body):
                 return
             segment.size = record.offset + record.size

@@ -7,8 +7,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from baton import __version__
-from baton.bridge.client import LinkState
-from baton.bridge.outside import BridgeFacts
+from baton.bridge.facts import BridgeFacts, LinkState
 from baton.core.text import Json
 from baton.schemas.codec import iso
 
@@ -55,7 +54,12 @@ def health(facts: BridgeFacts) -> dict[str, Json]:
             {"id": offer.id, "title": offer.title, "available": offer.available, "reason": offer.reason}
             for offer in facts.agents
         ],
-        "runs": {"active": facts.active, "queued": facts.queued, "undelivered": facts.undelivered},
+        "runs": {
+            "active": facts.active,
+            "queued": facts.queued,
+            "undelivered": facts.undelivered,
+            "elsewhere": facts.elsewhere,
+        },
         "spool": {"bytes": facts.spool_bytes, "maxBytes": facts.spool_max_bytes},
     }
 

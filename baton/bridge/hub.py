@@ -26,6 +26,7 @@ from baton.core.frames import (
     Execute,
     Failed,
     Hello,
+    KnownRun,
     Ping,
     Pong,
     RpcResult,
@@ -321,12 +322,18 @@ class Hub:
         bridge_id = session.bridge_id
         await self._intake.settle(bridge_id)
         self._check_seated(session)
-        known = {run.request_id: (run.last_seq, run.prompts) for run in session.hello.runs}
         epoch = self._epoch if isinstance(self._epoch, str) else await self._epoch()
+        known = {run.request_id: (run.last_seq, run.prompts) for run in session.hello.runs if self._knows(run, epoch)}
         expected = await self._intake.greet(bridge_id, known=known)
         self._check_seated(session)
         self._welcome(session, epoch, expected)
         await self._intake.arrived(bridge_id)
+
+    def _knows(self, run: KnownRun, epoch: str) -> bool:
+        """Whether there is anything to say of it: not of another server's, nor of one whose first frame will tell."""
+        assert self._intake is not None, "attach comes before the first link"
+        is_ours = run.epoch in (None, epoch)
+        return is_ours and (run.origin != "background" or self._intake.last_seq(run.request_id) is not None)
 
     def _check_seated(self, session: Session) -> None:
         if session.end.state is LinkState.CLOSED:

@@ -37,13 +37,14 @@ class Leftover:
     """What a spool still holds of a run that an earlier process had: frames without a gap, all of them in the spool.
 
     `is_ended`: the last of them is the run's final one. `is_background`: the agent began the run by itself, and its
-    first frame is still here, so that the server need not know of it.
+    first frame is still here, so that the server need not know of it. `epoch`: whose run it is, see `Spool.keep`.
     """
 
     request_id: RequestId
     frames: tuple[Numbered, ...] = ()
     is_ended: bool = False
     is_background: bool = False
+    epoch: str | None = None
 
 
 class Spool(Protocol):
@@ -53,8 +54,11 @@ class Spool(Protocol):
     2. Nothing waits: a call is a few system calls on files that the operating system caches.
     """
 
-    def keep(self, request_id: RequestId, frames: Sequence[Numbered]) -> None:
-        """Take the run's next frames, all of them or none. Raises BufferFull."""
+    def keep(self, request_id: RequestId, frames: Sequence[Numbered], *, epoch: str | None = None) -> None:
+        """Take the run's next frames, all of them or none. Raises BufferFull.
+
+        `epoch`: the history of a database that the run belongs to, and that alone may have them; None: not known.
+        """
         ...
 
     def read(self, request_id: RequestId, seq: int) -> RunFrame:

@@ -31,6 +31,7 @@ _TIDIED_EVERY: Final = timedelta(days=1)
 class _Entry:
     started_at: float
     is_done: bool = False
+    epoch: str | None = None
 
 
 class LedgerFile:
@@ -63,17 +64,23 @@ class LedgerFile:
         """Done with in the last days, the oldest first."""
         return tuple(request_id for request_id, entry in self._entries.items() if entry.is_done)
 
+    def epoch_of(self, request_id: RequestId) -> str | None:
+        """Which database's history the run belongs to; None: not known."""
+        entry = self._entries.get(request_id)
+        return None if entry is None else entry.epoch
+
     # --- writing -------------------------------------------------------------------------------------------------
 
-    async def record(self, request_id: RequestId) -> bool:
+    async def record(self, request_id: RequestId, *, epoch: str | None = None) -> bool:
         """Write down that the run starts: True once that is on the disk, False where it stood there already.
 
+        `epoch`: see `epoch_of`.
         Raises AgentFailed `spool_full` where it cannot be written: what is not written down must not start.
         """
         if request_id in self._entries:
             return False
         now = self._clock.now()
-        entry = self._entries[request_id] = _Entry(now.timestamp())
+        entry = self._entries[request_id] = _Entry(now.timestamp(), epoch=epoch)
         try:
             self._file.append([_start(request_id, entry)])
             async with self._lock:
@@ -112,7 +119,7 @@ class LedgerFile:
             if "bridge" in said:
                 bridge_id = BridgeId(said["bridge"])
             elif "start" in said:
-                self._entries[RequestId(said["start"])] = _Entry(said["at"])
+                self._entries[RequestId(said["start"])] = _Entry(said["at"], epoch=said.get("epoch"))
             elif (entry := self._entries.get(RequestId(said.get("done", "")))) is not None:
                 entry.is_done = True
         return bridge_id, size
@@ -150,7 +157,8 @@ def _is_forgotten(entry: _Entry, now: datetime) -> bool:
 
 
 def _start(request_id: RequestId, entry: _Entry) -> bytes:
-    return orjson.dumps({"start": request_id, "at": entry.started_at})
+    epoch = {} if entry.epoch is None else {"epoch": entry.epoch}
+    return orjson.dumps({"start": request_id, "at": entry.started_at, **epoch})
 
 
 def _done(request_id: RequestId) -> bytes:

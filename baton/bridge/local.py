@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from baton.bridge.facts import BridgeFacts, LinkState, LinkStatus
 from baton.bridge.files import Folders
 from baton.bridge.hub import Hub, Session
 from baton.bridge.profile import Offers, OfferWatch, Profile
@@ -132,6 +133,8 @@ class LocalBridge:
         self._offers = offers
         self._profile = profile
         self._clock = clock
+        self._began = clock.monotonic()
+        self._status = LinkStatus(since=clock.now())
         self.instance_id = secrets.token_hex(12)
         """Names this process's bridge; another one has another."""
         self._end = BridgeEnd(buffer_bytes=BUFFER_BYTES)
@@ -237,6 +240,7 @@ class LocalBridge:
             assert isinstance(hello, Hello), "hello is what an end says first"
             session = await self._hub.connect(hello, link)
             self._connected.set()
+            self._become(LinkState.CONNECTED)
             while link.close_code is None:
                 self._wake.clear()
                 self._exchange(session, link)
@@ -244,6 +248,7 @@ class LocalBridge:
             return link.close_code
         finally:
             self._connected.clear()
+            self._become(LinkState.WAITING)
             self._end.disconnected()
             if session is not None:
                 await self._hub.disconnect(session)
@@ -273,6 +278,28 @@ class LocalBridge:
 
     def _hello(self) -> Hello:
         return self._profile.hello(self.instance_id, self._offers.current)
+
+    def _become(self, state: LinkState) -> None:
+        if state is not self._status.state:
+            self._status = LinkStatus(state=state, since=self._clock.now())
+
+    def facts(self, url: str) -> BridgeFacts:
+        """How it is now; `url`: where the server is that it is part of."""
+        active, queued = self._runner.load
+        return BridgeFacts(
+            name=self._profile.name,
+            bridge_id=self._profile.bridge_id,
+            url=url,
+            link=self._status,
+            agents=self._offers.current,
+            active=active,
+            queued=queued,
+            undelivered=self._end.undelivered,
+            elsewhere=0,
+            spool_bytes=0,
+            spool_max_bytes=0,
+            uptime_s=round(self._clock.monotonic() - self._began, 1),
+        )
 
     def _tell_offers(self) -> None:
         active, queued = self._runner.load

@@ -112,15 +112,17 @@ class Outbox:
         buffer_bytes: int = MEBI,
         is_background: bool = False,
         spool: Spool | None = None,
+        epoch: str | None = None,
     ) -> None:
         self.request_id = request_id
+        self.epoch = epoch
+        """The history that the run belongs to: no other server is to hear of it. None: not known."""
         self.last_seq = last_seq
         self.acked = last_seq
         self.held_bytes = 0
         self.is_ended = False
         """The final frame has been said."""
         self._is_background = is_background
-        self._was_sent = False
         self._may_number = True
         """False while the server may have frames of an earlier process with numbers that are not known here."""
         self._spool = spool
@@ -137,7 +139,13 @@ class Outbox:
         """The outbox of a run whose agent died with an earlier process: what is left of it, and then its end."""
         frames = leftover.frames
         # What that process had in memory alone is lost, but may have been sent: only welcome tells what is next.
-        outbox = cls(leftover.request_id, buffer_bytes=buffer_bytes, is_background=leftover.is_background, spool=spool)
+        outbox = cls(
+            leftover.request_id,
+            buffer_bytes=buffer_bytes,
+            is_background=leftover.is_background,
+            spool=spool,
+            epoch=leftover.epoch,
+        )
         outbox._may_number = False
         if frames:
             outbox.last_seq, outbox.acked = frames[-1].seq, frames[0].seq - 1
@@ -204,7 +212,7 @@ class Outbox:
             self._due.append(self._number(self._waiting.popleft()))
         sent, due = _in_memory(self._sent), _in_memory(self._due)
         if sent or due:
-            self._spool.keep(self.request_id, sent + due)
+            self._spool.keep(self.request_id, sent + due, epoch=self.epoch)
             for queue, kept in ((self._sent, sent), (self._due, due)):
                 for index, numbered in enumerate(kept, start=-len(kept)):
                     queue[index] = Numbered(numbered.seq, numbered.bytes, None)
@@ -228,7 +236,6 @@ class Outbox:
             except SpoolDamaged:
                 due, frame = self._break_off(due.seq)
         self._sent.append(due)
-        self._was_sent = True
         return frame, due.bytes
 
     def _read(self, seq: int) -> RunFrame:
@@ -318,12 +325,17 @@ class Outbox:
         """The run has ended and all of it is on disk."""
         return self.is_ended and not self._sent and not self._due and not self._waiting
 
-    def known(self) -> KnownRun | None:
-        """What hello says of it. None for a background run of which nothing was ever sent: the server cannot know
-        it, would ask for its end, and is to hear of it from its first frame."""
-        if self._is_background and not self._was_sent:
-            return None
-        return KnownRun(request_id=self.request_id, last_seq=self.last_seq, prompts=tuple(self._prompts))
+    def known(self) -> KnownRun:
+        """What hello says of it. Of a background run whose first frame is not acknowledged, the server may know
+        nothing: it must neither ask for its end nor take it as lost."""
+        is_new = self._is_background and not self.acked
+        return KnownRun(
+            request_id=self.request_id,
+            last_seq=self.last_seq,
+            prompts=tuple(self._prompts),
+            epoch=self.epoch,
+            origin="background" if is_new else None,
+        )
 
 
 def _in_memory(queue: deque[Numbered]) -> list[Numbered]:

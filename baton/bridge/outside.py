@@ -8,22 +8,22 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 
 from baton.bridge.attachments import AttachmentReader
-from baton.bridge.client import Client, LinkOptions, LinkState, LinkStatus
+from baton.bridge.client import Client, LinkOptions
 from baton.bridge.endings import Ending
+from baton.bridge.facts import BridgeFacts, LinkState
 from baton.bridge.files import Folders
 from baton.bridge.profile import Offers, OfferWatch, Profile
-from baton.bridge.protocol import BridgeEnd, BridgeState, Instruction
+from baton.bridge.protocol import BridgeEnd, Instruction
 from baton.bridge.runner import Runner
 from baton.bridge.spool import SpoolFolder
 from baton.bridge.tasks import Tasks
 from baton.core.errors import AgentFailed
-from baton.core.frames import AgentOffer, BridgeStatus, Execute, Failed, Hello, RpcResult, RunFrame
+from baton.core.frames import BridgeStatus, Execute, Failed, Hello, RpcResult, RunFrame
 from baton.core.ids import RequestId
 from baton.core.limits import MEBI, Limits
 from baton.core.models import Failure
@@ -32,33 +32,15 @@ from baton.core.ports import Agent, Clock
 logger = logging.getLogger(__name__)
 
 SPILL_EVERY_S: Final = 1.0
-"""While there is no link, how long what was said may be in memory alone."""
+"""How long what was said and cannot leave may be in memory alone."""
 SETTLE_S: Final = 2.0
 """How long `close` waits for the last frames to be acknowledged; what is not is in the spool."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeFacts:
-    """How a bridge is, for its health page and its status line."""
-
-    name: str
-    bridge_id: str
-    url: str
-    link: LinkStatus
-    agents: tuple[AgentOffer, ...]
-    active: int
-    queued: int
-    undelivered: int
-    """Runs that the server does not have whole yet: those that work, and those that wait for the link."""
-    spool_bytes: int
-    spool_max_bytes: int
-    uptime_s: float
 
 
 class OutsideBridge:
     """Runs agents for a server elsewhere. `run` does everything; `close` ends runs and agents.
 
-    Is the runner's outbox too: what agents say goes to the protocol's end, and the link carries it on.
+    Is the runner's outbox and ledger too: what agents say goes to the protocol's end, and the link carries it on.
     The spool is its owner's, and to be closed after this.
     """
 
@@ -98,7 +80,7 @@ class OutsideBridge:
         self._runner = Runner(
             agents,
             self,
-            ledger=spool,
+            ledger=self,
             clock=clock,
             limits=limits,
             read_attachment=self._attachments.read,
@@ -118,7 +100,7 @@ class OutsideBridge:
         async with aiohttp.ClientSession() as session:
             self._attachments.session = session
             self._tasks.start(self._watch.run(), name="bridge: offers")
-            self._tasks.start(self._spill_while_down(), name="bridge: spill")
+            self._tasks.start(self._spill_stranded(), name="bridge: spill")
             try:
                 return await self._client.run(session)
             finally:
@@ -152,11 +134,10 @@ class OutsideBridge:
             self._has_settled.clear()
             await self._has_settled.wait()
 
-    async def _spill_while_down(self) -> None:
+    async def _spill_stranded(self) -> None:
         while True:
             await self._clock.sleep(SPILL_EVERY_S)
-            if self._end.state is not BridgeState.OPEN:
-                self._end.spill()
+            self._end.spill_stranded()
 
     # --- the runner's outbox -------------------------------------------------------------------------------------
 
@@ -169,6 +150,10 @@ class OutsideBridge:
     def begin_background(self, request_id: RequestId) -> None:
         """An agent began this run by itself."""
         self._end.begin_background(request_id)
+
+    async def record(self, request_id: RequestId) -> bool:
+        """Write it down (`bridge.runner.Ledger`), with the server that it is for."""
+        return await self._spool.record(request_id, epoch=self._end.epoch_of(request_id))
 
     def reply(self, frame: RpcResult | BridgeStatus) -> None:
         """Send a frame without a number; dropped while there is no link."""
@@ -214,6 +199,7 @@ class OutsideBridge:
             active=active,
             queued=queued,
             undelivered=self._end.undelivered,
+            elsewhere=self._end.elsewhere,
             spool_bytes=self._spool.size_bytes,
             spool_max_bytes=self._spool.max_bytes,
             uptime_s=round(self._clock.monotonic() - self._began, 1),

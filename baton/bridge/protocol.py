@@ -26,6 +26,7 @@ from baton.core.frames import (
     BridgeFrame,
     BridgeStatus,
     Execute,
+    Failed,
     Hello,
     PermissionResponse,
     Ping,
@@ -263,7 +264,7 @@ class BridgeState(Enum):
 Instruction: TypeAlias = Execute | Abort | PermissionResponse | SetMode | Rpc
 """What the owner of a BridgeEnd has to act on."""
 
-ControlFrame: TypeAlias = BridgeStatus | RpcResult | Pong | Hello
+ControlFrame: TypeAlias = BridgeStatus | RpcResult | Pong | Hello | Failed
 
 
 class BridgeEnd:
@@ -275,6 +276,7 @@ class BridgeEnd:
     3. A requestId is worked on at most once, also when it was known to an earlier process: of `leftovers` the
        frames that are left and their end are still due, of `known` nothing is.
     4. Runs take turns, so that one which says much holds up no other.
+    5. A run is only ever said to servers of the history (`epoch`) that it was begun under; for others it waits.
     """
 
     def __init__(
@@ -297,6 +299,8 @@ class BridgeEnd:
         self._ended: dict[RequestId, int] = dict.fromkeys(known, 0)
         self._acks: Mapping[RequestId, int] = {}
         """Of the last welcome."""
+        self._epoch: str | None = None
+        """Of the last welcome."""
         self._ready: dict[RequestId, None] = {}
         """Runs with something to send, in the order of their turns."""
         for leftover in leftovers:
@@ -310,7 +314,7 @@ class BridgeEnd:
         assert self.state is BridgeState.DOWN, "a bridge has one link at a time"
         self.state = BridgeState.GREETING
         self._heartbeat = Heartbeat(Limits().heartbeat_s, now)
-        known = tuple(run for outbox in self._runs.values() if (run := outbox.known()) is not None)
+        known = tuple(outbox.known() for outbox in self._runs.values())
         self._control.appendleft(replace(hello, protocol=PROTOCOL_VERSION, runs=known))
 
     def disconnected(self) -> None:
@@ -357,7 +361,7 @@ class BridgeEnd:
                 return self._begin(frame)
             case Rpc():
                 return (frame,)
-            case Abort() | PermissionResponse() | SetMode() if self.is_working(frame.request_id):
+            case Abort() | PermissionResponse() | SetMode() if self._works_here(frame.request_id):
                 return (frame,)
             case _:
                 pass
@@ -370,10 +374,15 @@ class BridgeEnd:
         self._window = welcome.window
         self._max_frame_bytes = welcome.max_frame_bytes
         self._acks = welcome.acks
+        self._epoch = welcome.epoch
+        self._ready.clear()
         if self._heartbeat is not None:
             self._heartbeat.heartbeat_s = welcome.heartbeat_s
         severed = []
         for outbox in list(self._runs.values()):
+            outbox.epoch = welcome.epoch if outbox.epoch is None else outbox.epoch
+            if not self._is_here(outbox):
+                continue
             if not outbox.resume(welcome.acks.get(outbox.request_id)):
                 severed.append(Abort(request_id=outbox.request_id))
             self._settle(outbox)
@@ -382,7 +391,7 @@ class BridgeEnd:
     def _acknowledge(self, ack: Ack) -> None:
         for request_id, seq in ack.acks.items():
             outbox = self._runs.get(request_id)
-            if outbox is not None:
+            if outbox is not None and self._is_here(outbox):
                 self.in_flight_bytes -= outbox.acknowledge(seq)
                 self._settle(outbox)
 
@@ -405,6 +414,9 @@ class BridgeEnd:
     def _begin(self, execute: Execute) -> tuple[Instruction, ...]:
         request_id = execute.request_id
         if request_id in self._runs:
+            if not self._is_here(self._runs[request_id]):
+                # A name that another server has used: kept for that one, so that here it only gets its end, each time.
+                self._control.append(replace(lost_frame(request_id), seq=self._acks.get(request_id, 0) + 1))
             return ()
         if request_id in self._ended:
             own_last = self._ended.pop(request_id)
@@ -421,7 +433,15 @@ class BridgeEnd:
             buffer_bytes=self._buffer_bytes,
             is_background=is_background,
             spool=self._spool,
+            epoch=self._epoch,
         )
+
+    def _is_here(self, outbox: Outbox) -> bool:
+        """Whether the server of the last welcome is the one that the run belongs to."""
+        return outbox.epoch == self._epoch
+
+    def _works_here(self, request_id: RequestId) -> bool:
+        return self.is_working(request_id) and self._is_here(self._runs[request_id])
 
     # --- from the owner ------------------------------------------------------------------------------------------
 
@@ -445,19 +465,38 @@ class BridgeEnd:
         outbox = self._runs.get(frame.request_id)
         if outbox is None or not outbox.say(frame, self._max_frame_bytes):
             return False
-        self._ready[frame.request_id] = None
+        if self._is_here(outbox):
+            self._ready[frame.request_id] = None
         return True
+
+    def epoch_of(self, request_id: RequestId) -> str | None:
+        """Which database's history the run belongs to; None: not known, or the run is not."""
+        outbox = self._runs.get(request_id)
+        return None if outbox is None else outbox.epoch
 
     def spill(self) -> None:
         """Put all that is kept into the spool, as far as it has room: a crash loses none of it then."""
-        for outbox in self._runs.values():
+        self._spill(self._runs.values())
+
+    def spill_stranded(self) -> None:
+        """The same for what cannot leave now: all of it while there is no link, what is another server's always."""
+        is_open = self.state is BridgeState.OPEN
+        self._spill(outbox for outbox in self._runs.values() if not (is_open and self._is_here(outbox)))
+
+    def _spill(self, outboxes: Iterable[Outbox]) -> None:
+        for outbox in outboxes:
             with suppress(BufferFull):  # what has no room there stays in memory, until `say` finds that full too
                 outbox.spill()
 
     @property
     def undelivered(self) -> int:
         """Runs of which the server does not have everything on disk yet."""
-        return len(self._runs)
+        return len(self._runs) - self.elsewhere
+
+    @property
+    def elsewhere(self) -> int:
+        """Runs that wait for another server than the one that was last here."""
+        return 0 if self._epoch is None else sum(not self._is_here(outbox) for outbox in self._runs.values())
 
     def reply(self, frame: BridgeStatus | RpcResult) -> None:
         """Send a frame without a number. Without a link it is dropped: it would be stale by the next one."""

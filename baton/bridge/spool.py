@@ -66,7 +66,8 @@ class SpoolFolder:
         """Runs that an earlier process had started, or has frames of, and was not done with. To be asked at the start,
         once."""
         done = frozenset(self._ledger.done_runs())
-        found: dict[RequestId, Leftover] = {run: Leftover(run) for run in self._ledger.open_runs()}
+        open_runs = self._ledger.open_runs()
+        found = {run: Leftover(run, epoch=self._ledger.epoch_of(run)) for run in open_runs}
         for leftover in self._frames.leftovers:
             if leftover.request_id in done:
                 self._frames.finish(leftover.request_id)
@@ -83,13 +84,13 @@ class SpoolFolder:
 
     # --- bridge.runner.Ledger and bridge.kept.Spool ------------------------------------------------------------
 
-    async def record(self, request_id: RequestId) -> bool:
-        """See bridge.runner.Ledger."""
-        return await self._ledger.record(request_id)
+    async def record(self, request_id: RequestId, *, epoch: str | None = None) -> bool:
+        """See bridge.runner.Ledger; `epoch` as in bridge.kept.Spool."""
+        return await self._ledger.record(request_id, epoch=epoch)
 
-    def keep(self, request_id: RequestId, frames: Sequence[Numbered]) -> None:
+    def keep(self, request_id: RequestId, frames: Sequence[Numbered], *, epoch: str | None = None) -> None:
         """See bridge.kept.Spool."""
-        self._frames.keep(request_id, frames)
+        self._frames.keep(request_id, frames, epoch=epoch)
 
     def read(self, request_id: RequestId, seq: int) -> RunFrame:
         """See bridge.kept.Spool."""

@@ -53,6 +53,11 @@ class KnownRun:
     request_id: RequestId
     last_seq: int
     prompts: tuple[str, ...] = ()
+    epoch: str | None = None
+    """The history that it belongs to, as the welcome named it; None: not known, that of whoever is greeted."""
+    origin: str | None = None
+    """`background`: the agent began it by itself, and its first frame, from which a server may have to learn of it,
+    comes (again)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

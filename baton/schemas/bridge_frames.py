@@ -57,6 +57,8 @@ class KnownRunPart(Part):
     request_id = ForeignId(required=True)
     last_seq = Count(required=True)
     prompts = several(ForeignId())
+    epoch = Words(load_default=None)
+    origin = Words(load_default=None)
 
 
 class HelloPart(Part):

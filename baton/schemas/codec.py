@@ -32,6 +32,7 @@ _OMIT_NONE = {
     frames.PromptAsked,
     frames.RpcResult,
     frames.AgentOffer,
+    frames.KnownRun,
     models.Question,
     models.QuestionOption,
     models.SendAnswer,

@@ -189,7 +189,7 @@ async def test_a_database_that_cannot_be_written_is_told_and_goes_on_when_it_can
 
 def start_in_vain(tmp_path: Path, **environment: str) -> str:
     """What a server says that cannot start; it must leave at once, with an exit code and without a traceback."""
-    folder = {"BATON_DATA": str(tmp_path / "data"), "PORT": str(free_port())}
+    folder = {"BATON_DATA": str(tmp_path / "data"), "PORT": str(free_port()), "BATON_BRIDGE_PORT": "none"}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BATON_")}
     process = subprocess.run(
         [sys.executable, "-m", "baton", "serve"],

@@ -14,9 +14,10 @@ import pytest
 
 from baton.bridge import client as client_module
 from baton.bridge.backoff import Backoff
-from baton.bridge.client import Client, LinkOptions, LinkState
+from baton.bridge.client import Client, LinkOptions
 from baton.bridge.endings import Ending
 from baton.bridge.endpoint import text_frame
+from baton.bridge.facts import LinkState
 from baton.bridge.protocol import BridgeEnd, Instruction
 from baton.core.frames import Execute, Hello, RpcResult, Started
 from baton.core.ids import BridgeId, RequestId
@@ -158,7 +159,9 @@ async def test_what_was_not_acknowledged_comes_again_over_the_next_link(server: 
         await first.close(1012)
         await b.waited_s()
         second = await server.until_links(2)
-        assert (await second.until_heard("hello"))["runs"] == [{"requestId": "r", "lastSeq": 1, "prompts": []}]
+        assert (await second.until_heard("hello"))["runs"] == [
+            {"requestId": "r", "lastSeq": 1, "prompts": [], "epoch": "e"}
+        ]
         assert (await second.until_heard("claude:started"))["seq"] == 1
 
 

@@ -91,6 +91,21 @@ async def test_a_bridge_gets_its_welcome_and_then_what_should_be(setup: Setup) -
     assert setup.intake.told == ["settle b", "greet b", "arrived b"]
 
 
+async def test_what_belongs_to_another_server_is_not_spoken_of(setup: Setup) -> None:
+    runs = (KnownRun(request_id=R, last_seq=5, epoch="other"), KnownRun(request_id=RequestId("s"), last_seq=1))
+    await setup.connect(runs=runs)
+    assert setup.intake.known["b"] == {RequestId("s"): (1, ())}
+
+
+async def test_a_background_run_is_spoken_of_once_its_first_frame_is_here(setup: Setup) -> None:
+    begun = KnownRun(request_id=R, last_seq=3, epoch="epoch", origin="background")
+    await setup.connect(runs=(begun,))
+    assert setup.intake.known["b"] == {}, "it would be aborted as unknown"
+    setup.intake.on_disk = {R: 1}
+    await setup.connect(runs=(begun,))
+    assert setup.intake.known["b"] == {R: (3, ())}, "it would be ended as lost"
+
+
 async def test_the_epoch_may_be_asked_for_when_it_is_needed() -> None:
     async def epoch() -> str:
         return "later"

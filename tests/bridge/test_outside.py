@@ -194,9 +194,31 @@ async def test_what_was_said_when_it_ended_is_there_for_the_next_process(server:
     server.greet = FakeLinkEnd.welcome
     async with bench(server, tmp_path) as b:
         link = await b.link(2)
-        assert (await link.until_heard("hello"))["runs"] == [{"requestId": "r", "lastSeq": 3, "prompts": []}]
+        assert (await link.until_heard("hello"))["runs"] == [
+            {"requestId": "r", "lastSeq": 3, "prompts": [], "epoch": "e"}
+        ]
         await link.until_heard("claude:complete")
         assert b.agent.tasks == []
+
+
+async def test_what_waits_for_one_server_survives_another_one(server: FakeServer, tmp_path: Path) -> None:
+    async with bench(server, tmp_path) as b:
+        b.agent.play = says("kept")
+        await b.ask(await b.link())
+        await server.links[0].until_heard("claude:complete")
+    server.epoch = "other"
+    async with bench(server, tmp_path) as b:
+        link = await b.link(2)
+        await link.say(type="ack", acks={"r": 3})
+        await b.ask(link, "s")
+        await link.until_heard("claude:complete")
+        assert {frame["requestId"] for frame in link.heard if "requestId" in frame} == {"s"}
+        assert b.bridge.facts().elsewhere == 1
+    server.epoch = "e"
+    async with bench(server, tmp_path) as b:
+        link = await b.link(3)
+        await link.until_heard("claude:complete")
+        assert {frame["requestId"] for frame in link.heard if "requestId" in frame} == {"r"}
 
 
 async def test_told_to_stop_it_ends_its_runs_over_the_link_and_waits_for_their_acknowledgement(
@@ -301,7 +323,7 @@ async def test_its_page_tells_how_it_is(server: FakeServer, tmp_path: Path) -> N
         assert health["link"]["state"] == "connected"
         assert health["link"]["server"] == server.url
         assert health["agents"] == [{"id": "scripted", "title": "Scripted", "available": True, "reason": None}]
-        assert health["runs"] == {"active": 0, "queued": 0, "undelivered": 0}
+        assert health["runs"] == {"active": 0, "queued": 0, "undelivered": 0, "elsewhere": 0}
         assert health["spool"] == {"bytes": 0, "maxBytes": 1 << 30}
 
 

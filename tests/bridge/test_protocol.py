@@ -372,7 +372,7 @@ def test_hello_names_runs_and_open_prompts_until_the_end_is_on_disk(bridge: Brid
     bridge.connected(HELLO)
     hello = bridge.take()[0]
     assert isinstance(hello, Hello)
-    assert hello.runs == (KnownRun(request_id=R, last_seq=3, prompts=("q",)),)
+    assert hello.runs == (KnownRun(request_id=R, last_seq=3, prompts=("q",), epoch="e"),)
 
 
 def test_a_run_is_forgotten_when_its_end_is_on_disk_but_never_worked_on_again(bridge: BridgeEnd) -> None:
@@ -517,14 +517,25 @@ def test_a_frame_that_no_server_takes_is_refused_before_it_is_numbered(bridge: B
     assert said(bridge.take()) == [(1, "y")]
 
 
-def test_a_background_run_is_first_heard_of_by_its_first_frame() -> None:
-    bridge = BridgeEnd()
+def known_runs(bridge: BridgeEnd) -> tuple[KnownRun, ...]:
+    """What its next hello says of its runs."""
+    bridge.disconnected()
+    bridge.connected(HELLO)
+    [hello] = bridge.take()
+    assert isinstance(hello, Hello)
+    return hello.runs
+
+
+def test_a_background_run_is_said_to_be_one_until_its_first_frame_is_on_disk() -> None:
+    bridge = opened(BridgeEnd())
     bridge.begin_background(R)
     bridge.say(Started(request_id=R, seq=0, conversation_id=CONVERSATION, origin="background"))
-    bridge.connected(HELLO)
-    assert bridge.take() == [HELLO], "the server cannot know it, and would ask for its end"
-    bridge.receive(welcome())
-    assert [frame.seq for frame in bridge.take() if isinstance(frame, Started)] == [1]
+    for last_seq in (0, 1):  # also when it was sent: that it arrived is not known
+        assert known_runs(bridge) == (KnownRun(request_id=R, last_seq=last_seq, epoch="e", origin="background"),)
+        bridge.receive(welcome())
+        assert [frame.seq for frame in bridge.take() if isinstance(frame, Started)] == [1]
+    bridge.receive(Ack(acks={R: 1}))
+    assert known_runs(bridge) == (KnownRun(request_id=R, last_seq=1, epoch="e"),)
 
 
 def test_a_silent_server_is_noticed() -> None:

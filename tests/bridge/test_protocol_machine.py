@@ -18,6 +18,7 @@ from baton.core.frames import (
     FINAL_FRAMES,
     Abort,
     Aborted,
+    Ack,
     BridgeFrame,
     Complete,
     Execute,
@@ -28,6 +29,7 @@ from baton.core.frames import (
     ServerFrame,
     Started,
     Stream,
+    Welcome,
 )
 from baton.core.ids import BridgeId, ConversationId, RequestId
 from baton.core.limits import Limits
@@ -217,6 +219,21 @@ class BridgeMachine(RuleBasedStateMachine):
             self.cut()
             self.bridge = self.next_bridge()
             self.alive.clear()
+
+    @rule()
+    def another_server_is_met(self) -> None:
+        """It acknowledges and ends all that it hears of, while agents go on: nothing of that counts."""
+        self.cut()
+        self.bridge.connected(HELLO)
+        [hello] = self.bridge.take()
+        assert isinstance(hello, Hello)
+        everything = {run.request_id: 10_000 for run in hello.runs}
+        welcome = Welcome(epoch="another", heartbeat_s=20, window=1 << 20, max_frame_bytes=1 << 20, acks=everything)
+        for frame in (welcome, Ack(acks=everything), *(Abort(request_id=run) for run in everything)):
+            assert self.bridge.receive(frame) == ()
+        self.speak(["ab", "b"])
+        assert self.bridge.take() == []
+        self.bridge.disconnected()
 
     # --- the agents ----------------------------------------------------------------------------------------------
 

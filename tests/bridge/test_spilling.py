@@ -192,7 +192,7 @@ async def test_after_a_crash_what_is_left_is_sent_and_then_the_end(spool: SpoolF
     bench = Bench(reopened(spool))
     hello, *frames = bench.connect({R: 1})
     assert isinstance(hello, Hello)
-    assert hello.runs == (KnownRun(request_id=R, last_seq=2),)
+    assert hello.runs == (KnownRun(request_id=R, last_seq=2, epoch="e"),)
     assert numbered(frames) == [2, 3]
     assert texts(frames) == "kept "
     assert isinstance(frames[-1], Failed)
@@ -260,7 +260,7 @@ async def test_a_run_that_an_agent_began_by_itself_while_away_is_told_from_its_b
     told_after_a_crash = bench.connect()
     for hello, started, *_ in (told_at_once, told_after_a_crash):
         assert isinstance(hello, Hello)
-        assert hello.runs == ()
+        assert [(run.request_id, run.origin) for run in hello.runs] == [(own, "background")]
         assert isinstance(started, Started)
         assert started.seq == 1
     assert isinstance(told_after_a_crash[-1], FINAL_FRAMES)

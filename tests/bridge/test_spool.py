@@ -228,6 +228,19 @@ async def test_what_cannot_be_written_down_does_not_start(spool: SpoolFolder, fu
     assert refused.value.code == "spool_full"
 
 
+# --- whose they are ----------------------------------------------------------------------------------------------
+
+
+async def test_whose_a_run_is_stays_known_also_of_one_that_is_in_no_ledger(spool: SpoolFolder) -> None:
+    own = RequestId("own")
+    await spool.record(R, epoch="one")
+    spool.keep(own, [numbered(text(1, request_id=own))], epoch="other")
+    with after_a_crash(spool) as found:
+        assert {leftover.request_id: leftover.epoch for leftover in found.leftovers()} == {R: "one", own: "other"}
+        with after_a_crash(found) as again:
+            assert {leftover.request_id: leftover.epoch for leftover in again.leftovers()} == {R: "one", own: "other"}
+
+
 # --- which runs were started -------------------------------------------------------------------------------------
 
 

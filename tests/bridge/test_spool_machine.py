@@ -100,7 +100,7 @@ class SpoolMachine(BridgeMachine):
         self.alive.add(request_id)
         self.said[request_id] = ""
         self.bridge.say(Started(request_id=request_id, seq=0))
-        assert asyncio.run(self.spool.record(request_id))
+        assert asyncio.run(self.spool.record(request_id, epoch=self.bridge.epoch_of(request_id)))
 
     def teardown(self) -> None:
         if not hasattr(self, "folder"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -10,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import orjson
 
-from baton.bridge.records import scan
 from tests.support.server_process import free_port
 
 START_S = 30
@@ -45,10 +44,18 @@ class BridgeProcess:
 
     @property
     def starts(self) -> list[str]:
-        """The requestIds in its ledger, one for each time that an agent was started."""
-        ledger = self.folder / "data" / "bridges" / "laptop" / "runs"
-        records = [orjson.loads(record.payload) for record in scan(ledger)]
-        return [record["start"] for record in records if "start" in record]
+        """The requestIds of the runs that its processes have worked on, one for each time that an agent was started.
+
+        From the log and not from the ledger, which tells of a run that was started twice only once.
+        """
+        return re.findall(r"action=run\.started requestId=(\S+)", self.log)
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that its process has had; without its children."""
+        assert self._process is not None, "it was started"
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
     def take_token(self, token: str) -> None:
         """What its next process comes with."""

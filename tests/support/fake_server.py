@@ -16,8 +16,9 @@ Greet = Callable[["FakeLinkEnd"], Coroutine[Any, Any, None]]
 class FakeLinkEnd:
     """One link, as the server sees it. `heard`: the frames that came, hello first."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse, epoch: str) -> None:
         self.request = request
+        self.epoch = epoch
         self.socket = socket
         self.heard: list[Frame] = []
         self.is_over = asyncio.Event()
@@ -31,7 +32,12 @@ class FakeLinkEnd:
         self, acks: dict[str, int] | None = None, heartbeat_s: float = 20.0, window: int = 1 << 20
     ) -> None:
         await self.say(
-            type="welcome", epoch="e", heartbeatS=heartbeat_s, window=window, maxFrameBytes=1 << 24, acks=acks or {}
+            type="welcome",
+            epoch=self.epoch,
+            heartbeatS=heartbeat_s,
+            window=window,
+            maxFrameBytes=1 << 24,
+            acks=acks or {},
         )
         self.is_welcome.set()
 
@@ -77,6 +83,8 @@ class FakeServer:
         self.files: dict[str, bytes] = {}
         self.asked: list[web.Request] = []
         self.status = 200
+        self.epoch = "e"
+        """Of the database that it has, as far as its next links know."""
         self.url = ""
         self._news = asyncio.Event()
 
@@ -92,7 +100,7 @@ class FakeServer:
             return web.Response(status=self.status)
         socket = web.WebSocketResponse(protocols=("baton.bridge.v1",), compress=False, timeout=0.5)
         await socket.prepare(request)
-        link = FakeLinkEnd(request, socket)
+        link = FakeLinkEnd(request, socket, self.epoch)
         self.links.append(link)
         self._news.set()
         async with asyncio.TaskGroup() as tasks:

@@ -38,7 +38,7 @@ async def running_server(
     prepare_folder(data)
     database = data / "baton.sqlite3"
     await migrate_sqlite(database, clock=clock)
-    defaults: dict[str, object] = {"agents": ("demo",), "workspace": (folder,)}
+    defaults: dict[str, object] = {"agents": ("demo",), "workspace": (folder,), "bridge_port": None}
     chosen = Settings(data=data, port=free_port(), **(defaults | settings))  # type: ignore[arg-type]  # by name
     app = create_app(chosen, open_credentials(data), store=wrap(SqliteStore(database, clock=clock)))
     runner = web.AppRunner(app, shutdown_timeout=1)

@@ -22,6 +22,8 @@ class NodeClient:
         self._process = process
         self._ids = itertools.count(1)
         self._acks: dict[int, asyncio.Future[Any]] = {}
+        self._joins: dict[int, bool] = {}
+        """Emits that join, and whether the view goes on from what it has."""
         self._changed = asyncio.Condition()
         self.events: list[tuple[str, Any]] = []
         self.states: list[Told] = []
@@ -29,7 +31,9 @@ class NodeClient:
 
     async def emit(self, event: str, payload: object = None, timeout_s: float = 20) -> Any:
         """Send an event; its acknowledgement."""
-        number = next(self._ids)
+        return await self._emit(next(self._ids), event, payload, timeout_s)
+
+    async def _emit(self, number: int, event: str, payload: object, timeout_s: float = 20) -> Any:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._acks[number] = answer
         await self._tell({"do": "emit", "id": number, "event": event, "payload": payload})
@@ -59,10 +63,9 @@ class NodeClient:
         payload: dict[str, object] = {"conversationId": conversation_id}
         if after is not None:
             payload |= {"after": after, "epoch": self.view.epoch}
-        answer = await self.emit("join-conversation", payload)
-        if answer["ok"]:
-            self.view.take_snapshot(answer, is_resume=after is not None)
-        return answer
+        number = next(self._ids)
+        self._joins[number] = after is not None
+        return await self._emit(number, "join-conversation", payload)
 
     async def until(self, is_true: Callable[[], bool], timeout_s: float = 30) -> None:
         """Return when `is_true` holds; looked at after each thing told."""
@@ -101,12 +104,19 @@ class NodeClient:
 
     def _take(self, told: Told) -> None:
         if "ack" in told:
-            self._acks.pop(told["ack"]).set_result(told["answer"])
+            self._take_ack(told["ack"], told["answer"])
         elif "state" in told:
             self.states.append(told)
         else:
             self.events.append((told["event"], told["payload"]))
             self.view.take_event(told["event"], told["payload"])
+
+    def _take_ack(self, number: int, answer: Any) -> None:
+        if number in self._joins and answer["ok"]:
+            # Here and not in `join`: what was read together with the acknowledgement is taken in before whoever
+            # waits for it runs, and those are the events that follow on from the snapshot.
+            self.view.take_snapshot(answer, is_resume=self._joins.pop(number))
+        self._acks.pop(number).set_result(answer)
 
 
 @asynccontextmanager

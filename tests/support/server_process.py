@@ -107,6 +107,7 @@ class ServerProcess:
             "PORT": str(self.port),
             "BATON_DATA": str(self.data),
             "BATON_AGENTS": "demo",
+            "BATON_BRIDGE_PORT": "none",
             "BATON_WORKSPACE": str(self.data.parent),
             "LOG_LEVEL": "INFO",
             **self._environment,

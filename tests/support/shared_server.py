@@ -95,6 +95,7 @@ class SharedServer:
             "PORT": str(self.port),
             "BATON_DATA": str(self.data),
             "BATON_AGENTS": "demo",
+            "BATON_BRIDGE_PORT": "none",
             "BATON_WORKSPACE": str(self.folder),
             "BATON_ADMIN_TOKEN": TOKEN,
             "BATON_BRIDGE_TOKEN": BRIDGE_TOKEN,

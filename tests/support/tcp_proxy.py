@@ -5,14 +5,44 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 
+class Way:
+    """One direction, and how much of what comes may pass."""
+
+    def __init__(self) -> None:
+        self._left: int | None = None
+        self._changed = asyncio.Event()
+
+    def open(self) -> None:
+        """Everything passes."""
+        self._set(None)
+
+    def hold(self, after: int = 0) -> None:
+        """So many more bytes pass, and then nothing."""
+        self._set(after)
+
+    def _set(self, left: int | None) -> None:
+        self._left = left
+        self._changed.set()
+
+    async def room(self, wanted: int) -> int:
+        """How many bytes of those may pass, at least one; waits for that."""
+        while self._left == 0:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._left is None:
+            return wanted
+        given = min(wanted, self._left)
+        self._left -= given
+        return given
+
+
 class TcpProxy:
     """Carries connections to `target_port` of this machine. `is_up` False: new ones are closed at once."""
 
     def __init__(self) -> None:
         self.target_port = 0
         self._writers: set[asyncio.StreamWriter] = set()
-        self._to_server, self._to_bridge = asyncio.Event(), asyncio.Event()
-        self.let_go()
+        self._to_server, self._to_bridge = Way(), Way()
         self.is_up = True
         self.port = 0
         self.connections = 0
@@ -37,12 +67,16 @@ class TcpProxy:
 
     def hold(self) -> None:
         """Carry nothing, and end nothing: what a router does that has forgotten a connection."""
-        self._to_server.clear()
-        self._to_bridge.clear()
+        self._to_server.hold()
+        self._to_bridge.hold()
 
-    def hold_upstream(self) -> None:
-        """Carry nothing to the server; what it says still comes through."""
-        self._to_server.clear()
+    def hold_upstream(self, after: int = 0) -> None:
+        """Carry so many more bytes to the server, and then nothing; what it says still comes through."""
+        self._to_server.hold(after)
+
+    def hold_downstream(self) -> None:
+        """Carry nothing to the bridge; what it says still comes through."""
+        self._to_bridge.hold()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self.is_up:
@@ -65,18 +99,20 @@ class TcpProxy:
             for end in pair:
                 end.transport.abort()
 
-    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, flows: asyncio.Event) -> None:
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, way: Way) -> None:
         with suppress(OSError):
             while piece := await source.read(1 << 16):
-                await flows.wait()
-                target.write(piece)
-                await target.drain()
+                while piece:
+                    size = await way.room(len(piece))
+                    target.write(piece[:size])
+                    await target.drain()
+                    piece = piece[size:]
         target.close()
 
     def let_go(self) -> None:
         """Carry again."""
-        self._to_server.set()
-        self._to_bridge.set()
+        self._to_server.open()
+        self._to_bridge.open()
 
 
 @asynccontextmanager

@@ -24,6 +24,8 @@ class View:
 
     def __init__(self) -> None:
         self.epoch: str | None = None
+        self.conversation_id: str | None = None
+        """The one that is shown; a client may hear of others that it has joined before."""
         self.seq = 0
         self.is_joined = False
         self.messages: dict[str, dict[str, Any]] = {}
@@ -36,7 +38,7 @@ class View:
         """The acknowledgement of a join."""
         if snapshot["truncated"] or not is_resume or snapshot["epoch"] != self.epoch:
             self.messages.clear()
-        self.epoch = snapshot["epoch"]
+        self.epoch, self.conversation_id = snapshot["epoch"], snapshot["conversation"]["id"]
         for name, known in (("messages", self.messages), ("prompts", self.prompts)):
             for item in snapshot[name]:
                 known[item["id"]] = item
@@ -49,7 +51,9 @@ class View:
         """One event of the server."""
         if name == "chat:resync":
             self.needs_join = True
-        if name in _OUTSIDE or not self.is_joined or payload["seq"] <= self.seq:
+        if name in _OUTSIDE or not self.is_joined or payload["conversationId"] != self.conversation_id:
+            return
+        if payload["seq"] <= self.seq:
             return
         if payload["prevSeq"] != self.seq:
             self.gaps += 1
