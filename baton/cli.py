@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_bridge(commands)
     _add_db(commands)
     _add_token(commands)
+    _add_audit(commands)
     _add_import_claude(commands)
     return parser
 
@@ -296,6 +297,43 @@ def _show_token(chosen: argparse.Namespace) -> int:
     if token is None:
         raise ConfigError(f"There is no token in {settings.data} yet: the first `baton serve` makes it")
     _tell(token)
+    return 0
+
+
+# --- audit -----------------------------------------------------------------------------------------------------
+
+
+def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    audit = commands.add_parser(
+        "audit",
+        help="show which tool calls were allowed and denied, by whom or which rule",
+        description="Decisions that were taken, newest first. A server that runs on this data is asked for them.",
+    )
+    audit.add_argument("--conversation", metavar="ID", help="only of this conversation")
+    audit.add_argument("--limit", type=int, default=100, help="how many at most [default: 100]")
+    audit.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a line")
+    audit.add_argument("--url", help="the server that has the database, where it is another machine's")
+    by_name = {setting.name: setting for setting in settings_table()}
+    for name in ("data", "store", "port"):
+        _add_option(audit, by_name[name])
+    audit.set_defaults(command=_audit)
+
+
+def _audit(chosen: argparse.Namespace) -> int:
+    settings = _load_settings(chosen)
+    from baton.auditing import tell_audit
+
+    if chosen.limit < 1:
+        raise ConfigError(f"--limit={chosen.limit}: accepted is a whole number, 1 or more")
+    work = tell_audit(
+        settings,
+        _tell,
+        conversation=chosen.conversation,
+        limit=chosen.limit,
+        as_json=chosen.as_json,
+        url=chosen.url,
+    )
+    asyncio.run(work)
     return 0
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from baton.agents.claude_history import MAX_LIMIT, list_sessions, read_session
+from baton.asking import open_server
 from baton.clock import SystemClock
 from baton.core.commands import AccountRole, Identity
-from baton.core.errors import BatonError, ConfigError, NotFound, Unavailable
+from baton.core.errors import NotFound
 from baton.core.events import Event
 from baton.core.ids import UserId
 from baton.core.ports import Store
-from baton.credentials import read_token
 from baton.database import free_database
 from baton.schemas.fields import load
 from baton.schemas.sessions import AgentSession, SessionListSchema, SessionPage, SessionPageSchema
@@ -148,34 +148,16 @@ class _Nobody:
 
 @asynccontextmanager
 async def _through_server(settings: Settings, folder: str, url: str) -> AsyncIterator[BringIn]:
-    import aiohttp
-
-    token = settings.admin_token or read_token(settings.data, AccountRole.ADMIN)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, connect=10)
-    async with aiohttp.ClientSession(url, headers=headers, timeout=timeout) as http:
+    async with open_server(settings, url, timeout_s=REQUEST_TIMEOUT_S) as server:
 
         async def bring_in(session_id: str) -> BroughtIn:
             body = {"sessionId": session_id, "workingDirectory": folder, "bridgeId": _LOCAL_BRIDGE}
-            try:
-                async with http.post("/api/bridges/sessions/import", json=body) as answer:
-                    said = await answer.json(content_type=None)
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                raise Unavailable(
-                    f"The database is in use, and the server at {url} does not answer ({type(error).__name__}): "
-                    "stop that process, or name the server with --url"
-                ) from error
-            return _brought_in(said, url)
+            return _brought_in(await server.ask("POST", "/api/bridges/sessions/import", json=body))
 
         yield bring_in
 
 
-def _brought_in(said: Any, url: str) -> BroughtIn:
-    if not isinstance(said, dict) or "ok" not in said:
-        raise ConfigError(f"What answers at {url} is no Baton server")
-    if not said["ok"]:
-        error = said.get("error") or {}
-        raise BatonError(str(error.get("message")), code=str(error.get("code")))
+def _brought_in(said: dict[str, Any]) -> BroughtIn:
     conversation = said["conversation"]
     return BroughtIn(
         conversation_id=conversation["id"],

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
+from baton.asking import Server, open_server
 from baton.clock import SystemClock
 from baton.core.commands import AccountRole, Identity
-from baton.core.errors import BatonError, ConfigError, Conflict, InvalidRequest, NotFound, Unavailable
+from baton.core.errors import ConfigError, Conflict, InvalidRequest, NotFound
 from baton.core.ids import TokenId, UserId
 from baton.core.tokens import ApiToken, CreateToken, NewToken
-from baton.credentials import read_credentials, read_token
+from baton.credentials import read_credentials
 from baton.database import free_database
 from baton.schemas.codec import from_document
 from baton.schemas.fields import load
@@ -23,7 +24,6 @@ from baton.schemas.rest import MAX_TOKEN_DAYS, MAX_TOKEN_NAME_LENGTH, CreateToke
 from baton.services.tokens import Tokens
 from baton.settings import Settings
 
-REQUEST_TIMEOUT_S: Final = 30.0
 _ADMIN: Final = Identity(UserId("admin"), AccountRole.ADMIN)
 _DAYS: Final = re.compile(r"[0-9]{1,6}\Z", re.ASCII)
 _ACCEPTED: Final = {
@@ -117,8 +117,8 @@ async def open_desk(settings: Settings, url: str | None = None, *, makes_databas
                 await tokens.adopt()
                 yield _Direct(tokens)
                 return
-    async with _through_server(settings, url or settings.origin) as desk:
-        yield desk
+    async with open_server(settings, url or settings.origin) as server:
+        yield _Remote(server)
 
 
 class _Direct:
@@ -138,54 +138,22 @@ class _Direct:
 
 
 class _Remote:
-    """A server has the database: it is asked. `http`: an aiohttp.ClientSession of its address."""
+    """A server has the database: it is asked."""
 
-    def __init__(self, http: Any, url: str) -> None:
-        self._http = http
-        self._url = url
+    def __init__(self, server: Server) -> None:
+        self._server = server
 
     async def create(self, command: CreateToken) -> NewToken:
         body = {"name": command.name, "role": command.role.value, "expiresInDays": command.expires_in_days}
-        said = await self._ask("POST", "/api/tokens", json=body)
+        said = await self._server.ask("POST", "/api/tokens", json=body)
         return NewToken(token=_token(said["token"]), text=said["secret"])
 
     async def page(self) -> Sequence[ApiToken]:
-        return [_token(wire) for wire in (await self._ask("GET", "/api/tokens"))["tokens"]]
+        return [_token(wire) for wire in (await self._server.ask("GET", "/api/tokens"))["tokens"]]
 
     async def revoke(self, token_id: TokenId) -> ApiToken:
-        return _token((await self._ask("DELETE", f"/api/tokens/{token_id}"))["token"])
-
-    async def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """What the server answers. Raises its error as it told it."""
-        from aiohttp import ClientError
-
-        try:
-            async with self._http.request(method, path, **options) as answer:
-                said = await answer.json(content_type=None)
-        except (ClientError, TimeoutError, ValueError) as error:
-            raise Unavailable(
-                f"The database is in use, and the server at {self._url} does not answer ({type(error).__name__}): "
-                "stop that process, or name the server with --url"
-            ) from error
-        if not isinstance(said, dict) or "ok" not in said:
-            raise ConfigError(f"What answers at {self._url} is no Baton server")
-        if not said["ok"]:
-            refused = said.get("error") or {}
-            raise BatonError(str(refused.get("message")), code=str(refused.get("code")))
-        return said
+        return _token((await self._server.ask("DELETE", f"/api/tokens/{token_id}"))["token"])
 
 
 def _token(wire: dict[str, Any]) -> ApiToken:
     return from_document(ApiToken, {**wire, "digest": ""})
-
-
-@asynccontextmanager
-async def _through_server(settings: Settings, url: str) -> AsyncIterator[Desk]:
-    # Imported here: it takes longer than everything else that a command on a database needs.
-    import aiohttp
-
-    token = settings.admin_token or read_token(settings.data, AccountRole.ADMIN)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, connect=10)
-    async with aiohttp.ClientSession(url, headers=headers, timeout=timeout) as http:
-        yield _Remote(http, url)
