@@ -67,7 +67,8 @@ async def test_an_agent_that_breaks_a_rule_fails_by_name_and_other_runs_go_on(tm
             await anna.send(request_id, message, agent="acp:bad")
             run = await anna.until_ended(request_id, "completed" if code == "completed" else "failed")
             if code == "completed":
-                assert anna.text(request_id) == words
+                # What comes after the end of a turn has no turn's name: it may count to this one still.
+                assert anna.text(request_id).startswith(words)
             else:
                 assert run["error"]["code"] == code
                 assert words in run["error"]["message"]
