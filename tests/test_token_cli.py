@@ -1,68 +1,23 @@
 """`baton token create | list | revoke`: on a database that nobody serves, and through the server that has it."""
 
-import asyncio
-import os
 import re
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.support.in_process import Running, running_server
+from tests.support.in_process import running_server
+from tests.support.shell import Said, Shell, beside
 
 TOKEN = re.compile(r"baton_[\w-]{43}\n")
 OBJECT_ID = re.compile(r"[0-9a-f]{24}")
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a process said, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(frozen=True, slots=True)
-class Shell:
-    """Runs `baton token ...` as a process of its own, on this data."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    async def token(self, *arguments: str) -> Said:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("BATON_")}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "baton",
-            "token",
-            *arguments,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=self.folder,
-            env=inherited | {"BATON_DATA": str(self.folder / "data"), **self.environment},
-        )
-        async with asyncio.timeout(30):
-            out, err = await process.communicate()
-        assert process.returncode is not None
-        said = Said(process.returncode, out.decode(), err.decode())
-        assert "Traceback" not in said.err
-        return said
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     """A data folder of which no server knows."""
     return Shell(tmp_path, {})
-
-
-def beside(running: Running, folder: Path) -> Shell:
-    """On the data of a running server."""
-    return Shell(folder, {"PORT": str(running.server.settings.port)})
 
 
 def rows(table: Said) -> list[list[str]]:
