@@ -13,7 +13,7 @@ import aiohttp
 from baton.clock import SystemClock
 from baton.core.ids import ConversationId, MessageId, UserId, new_object_id
 from baton.core.models import Conversation, Message, MessageStatus, Role, TextBlock
-from baton.core.ports import Change
+from baton.core.stored import Change
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
 from benchmarks.processes import baton_server, summary

@@ -9,7 +9,7 @@ import pytest
 
 from baton.clock import SystemClock
 from baton.core.errors import BatonError, NotFound, Unavailable
-from baton.core.ports import ConversationFilter
+from baton.core.stored import ConversationFilter
 from baton.importing import import_claude
 from baton.settings import Settings
 from baton.storage.sqlite import SqliteStore

@@ -14,7 +14,7 @@ import cattrs
 import orjson
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from baton.core import events, frames, models, ports, stream
+from baton.core import events, frames, models, stored, stream
 from baton.core.models import INTERNAL_FIELDS, Block, TextBlock, ThinkingBlock, ToolUseBlock
 from baton.core.text import Json
 
@@ -115,9 +115,9 @@ def to_wire(value: object) -> dict[str, Any]:
     return result
 
 
-def to_wire_json(value: object) -> ports.EncodedJson:
+def to_wire_json(value: object) -> stored.EncodedJson:
     """The wire object as UTF-8 JSON."""
-    return ports.EncodedJson(orjson.dumps(_wire.unstructure(value)))
+    return stored.EncodedJson(orjson.dumps(_wire.unstructure(value)))
 
 
 def to_document(value: object) -> dict[str, Any]:

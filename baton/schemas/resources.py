@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from baton.core import events, frames, models, permissions, ports, tokens
+from baton.core import events, frames, models, permissions, stored, tokens
 from baton.core.commands import AccountRole
 from baton.core.ids import is_object_id
 from baton.schemas.fields import Amount, Flag, Items, JsonValue, Moment, Payload, Text, WholeNumber
@@ -448,7 +448,7 @@ MIRRORED: Mapping[type, type[Resource]] = {
     events.BridgePresence: BridgeSchema,
     frames.AgentOffer: AgentSchema,
     frames.Workspace: WorkspaceSchema,
-    ports.SearchHit: SearchHitSchema,
+    stored.SearchHit: SearchHitSchema,
     tokens.ApiToken: ApiTokenSchema,
 }
 """Which class of the core each resource mirrors."""

@@ -15,7 +15,7 @@ from baton.core.commands import AccountRole
 from baton.core.ids import BridgeId, ConversationId, ProjectId, new_object_id
 from baton.core.models import ConversationStatus, PermissionMode, PromptStatus
 from baton.core.permissions import GrantEffect, GrantScope
-from baton.core.ports import ConversationFilter
+from baton.core.stored import ConversationFilter
 from baton.core.tokens import CreateToken
 from baton.schemas.browser import SendMessageSchema
 from baton.schemas.fields import Mode, Moment, Name, ObjectId, Path, Payload, RequestName, Text, WholeNumber

@@ -23,14 +23,14 @@ from baton.core.frames import (
 )
 from baton.core.ids import MessageId
 from baton.core.models import PermissionMode, Prompt, PromptStatus, RunStatus
-from baton.core.ports import JournalRow
+from baton.core.stored import JournalRow
 from baton.core.stream import StreamEvent
 from baton.core.transcript import LiveMessage, Taken
 from baton.services.answering import go_on
 from baton.services.asking import Asking
+from baton.services.drafts import Draft
 from baton.services.endings import change_session, end_run, store_live_message
 from baton.services.judging import agent_mode, mode_of
-from baton.services.lanes import Draft
 from baton.services.memory import LiveRun
 from baton.services.modes import change_mode
 

@@ -12,7 +12,7 @@ from baton.core.events import PromptResolved
 from baton.core.frames import PermissionResponse
 from baton.core.models import Prompt, PromptResponse, PromptStatus, PromptType, RunStatus
 from baton.core.permissions import Decision, Outcome
-from baton.services.lanes import Draft
+from baton.services.drafts import Draft
 from baton.services.memory import LiveRun
 from baton.services.policy import handler_of, option_for
 

@@ -15,8 +15,8 @@ from baton.core.models import Prompt, PromptStatus, PromptType, RunStatus
 from baton.core.permissions import Decision, Risk
 from baton.core.prompt_options import DEFAULT_OPTIONS
 from baton.services.answering import answer_by_rule, settle_answer
+from baton.services.drafts import Draft
 from baton.services.judging import Judge
-from baton.services.lanes import Draft
 from baton.services.memory import LiveRun
 
 

@@ -15,7 +15,8 @@ from baton.core.frames import Abort, RunFrame, Started
 from baton.core.ids import BridgeId, ConversationId, RequestId
 from baton.core.models import ConversationStatus, Run, RunRequest, RunStatus
 from baton.core.ports import BridgeLink
-from baton.services.lanes import Draft, Lanes, RequestKnown
+from baton.services.drafts import Draft
+from baton.services.lanes import Lanes, RequestKnown
 from baton.services.memory import LiveRun
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from baton.core.errors import LeaseLost, NotFound
 from baton.core.ids import ConversationId
 from baton.core.limits import Limits
 from baton.core.models import Conversation, ConversationStatus
-from baton.core.ports import Clock, Store, Swept
+from baton.core.ports import Clock, Store
+from baton.core.stored import Swept
 from baton.services.conversations import Conversations
 
 logger = logging.getLogger(__name__)

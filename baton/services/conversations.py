@@ -29,12 +29,14 @@ from baton.core.models import (
     MessageStatus,
     PermissionMode,
 )
-from baton.core.ports import ConversationFilter, Page, Store
+from baton.core.ports import Store
+from baton.core.stored import ConversationFilter, Page
 from baton.services.asking import Asking
 from baton.services.dispatch import Dispatcher
+from baton.services.drafts import Draft
 from baton.services.importing import named_attachments
 from baton.services.judging import Judge
-from baton.services.lanes import Draft, Lanes, RequestKnown
+from baton.services.lanes import Lanes, RequestKnown
 from baton.services.making import new_conversation
 from baton.services.memory import Memory
 from baton.services.modes import change_mode, check_bypass

@@ -17,8 +17,9 @@ from baton.core.ids import ConversationId
 from baton.core.limits import Limits
 from baton.core.models import Conversation, MessageStatus, Run, RunStatus
 from baton.core.ports import BridgeChoice, BridgeLink, Clock
+from baton.services.drafts import Draft
 from baton.services.judging import agent_mode, mode_of
-from baton.services.lanes import Draft, Lanes
+from baton.services.lanes import Lanes
 from baton.services.memory import LiveRun, Memory
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from baton.core.events import (
 from baton.core.frames import RunResult
 from baton.core.models import Failure, Message, MessageStatus, PromptStatus, Run, RunStatus
 from baton.core.transcript import LiveMessage
-from baton.services.lanes import Draft
+from baton.services.drafts import Draft
 from baton.services.memory import LiveRun
 
 ALL_ROWS = 2**62

@@ -22,8 +22,9 @@ from baton.core.ports import Clock, Store
 from baton.services.answering import refusal_frame, response_frame
 from baton.services.asking import next_stage_at
 from baton.services.dispatch import Dispatcher
+from baton.services.drafts import Draft
 from baton.services.endings import end_run
-from baton.services.lanes import Draft, Lanes
+from baton.services.lanes import Lanes
 from baton.services.memory import LiveRun, Memory
 from baton.services.modes import end_bypass
 from baton.services.watching import Watchers, held_until, store_pending

@@ -29,7 +29,8 @@ from baton.core.models import (
     ToolUseBlock,
     Usage,
 )
-from baton.core.ports import BridgeLink, Change, Clock, Committed, ConversationFilter, Publisher, Store
+from baton.core.ports import BridgeLink, Clock, Publisher, Store
+from baton.core.stored import Change, Committed, ConversationFilter
 from baton.core.text import Json
 from baton.core.transcript import content_of
 from baton.schemas.codec import to_document

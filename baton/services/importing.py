@@ -41,7 +41,7 @@ from baton.core.models import (
     RunStatus,
     ToolUseBlock,
 )
-from baton.core.ports import Change, PromptMove
+from baton.core.stored import Change, PromptMove
 from baton.core.text import Json
 from baton.schemas.codec import to_document
 from baton.schemas.transfer import Document, StoredFile

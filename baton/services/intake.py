@@ -19,15 +19,17 @@ from baton.core.frames import Abort, RunFrame, ServerFrame, SetMode
 from baton.core.ids import BridgeId, ConversationId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Failure, PromptStatus, RunStatus
-from baton.core.ports import BridgeLink, Clock, Committed, Expected, Outcome, Store
+from baton.core.ports import BridgeLink, Clock, Expected, Store
+from baton.core.stored import Committed, Outcome
 from baton.services.absorb import Absorber
 from baton.services.answering import response_frame
 from baton.services.asking import Asking
 from baton.services.background import BackgroundRuns
 from baton.services.dispatch import Dispatcher, execute_frame
+from baton.services.drafts import Draft
 from baton.services.endings import end_run
 from baton.services.judging import agent_mode
-from baton.services.lanes import Draft, Lane, Lanes
+from baton.services.lanes import Lane, Lanes
 from baton.services.memory import LiveRun, Memory
 from baton.services.spill import spill_large_results
 

@@ -8,8 +8,8 @@ from baton.core.events import ModeChanged
 from baton.core.frames import SetMode
 from baton.core.ids import BridgeId
 from baton.core.models import PermissionMode
+from baton.services.drafts import Draft
 from baton.services.judging import Judge, agent_mode
-from baton.services.lanes import Draft
 
 
 def change_mode(draft: Draft, mode: PermissionMode, *, by: str, bypass_until: datetime | None = None) -> None:

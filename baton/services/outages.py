@@ -14,7 +14,8 @@ from baton.core.errors import LeaseLost, NotFound, Unavailable
 from baton.core.ids import ConversationId
 from baton.core.models import Prompt, Run
 from baton.core.ports import Clock, Store
-from baton.services.lanes import Draft, Lanes
+from baton.services.drafts import Draft
+from baton.services.lanes import Lanes
 from baton.services.watching import store_pending
 
 logger = logging.getLogger(__name__)

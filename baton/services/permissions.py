@@ -8,7 +8,8 @@ from baton.core.errors import Forbidden, NotFound
 from baton.core.ids import ConversationId
 from baton.core.models import Conversation
 from baton.core.permissions import AuditEntry, Grant, GrantId
-from baton.core.ports import Clock, Page, Store
+from baton.core.ports import Clock, Store
+from baton.core.stored import Page
 from baton.services.asking import Asking
 from baton.services.grants import new_grant
 from baton.services.lanes import Lanes

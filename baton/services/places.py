@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from baton.core import lifecycle
 from baton.core.ids import BridgeId, ConversationId, RequestId
 from baton.core.models import Run
-from baton.core.ports import JournalRow
+from baton.core.stored import JournalRow
 
 
 @dataclass(slots=True)

@@ -16,8 +16,9 @@ from baton.core.ports import Store
 from baton.services.answer_check import changed_plan, check_answer
 from baton.services.answering import settle_answer
 from baton.services.asking import Asking
+from baton.services.drafts import Draft
 from baton.services.judging import Judge, mode_of
-from baton.services.lanes import Draft, Lanes
+from baton.services.lanes import Lanes
 from baton.services.memory import LiveRun, Memory
 from baton.services.modes import change_mode
 from baton.services.watching import Watchers, held_until, store_pending

@@ -45,9 +45,10 @@ from baton.core.models import (
 )
 from baton.core.ports import BridgeLink, Store
 from baton.services.dispatch import Dispatcher
+from baton.services.drafts import Draft
 from baton.services.endings import end_run
 from baton.services.judging import Judge, check_allowed_tools
-from baton.services.lanes import Draft, Lanes, RequestKnown
+from baton.services.lanes import Lanes, RequestKnown
 from baton.services.making import new_conversation, title_of
 from baton.services.memory import LiveRun, Memory
 from baton.services.modes import check_bypass

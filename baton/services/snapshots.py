@@ -14,7 +14,8 @@ from baton.core.events import Queue
 from baton.core.ids import ConversationId
 from baton.core.limits import Limits
 from baton.core.models import Conversation, ConversationStatus, Prompt, Run
-from baton.core.ports import EncodedJson, Store, StoredChanges, StoredMessage
+from baton.core.ports import Store
+from baton.core.stored import EncodedJson, StoredChanges, StoredMessage
 from baton.schemas.codec import to_wire_json
 from baton.services.lanes import Lanes
 from baton.services.memory import Memory

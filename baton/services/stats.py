@@ -3,7 +3,8 @@
 from baton.core.commands import Identity
 from baton.core.errors import InvalidRequest
 from baton.core.ids import ProjectId
-from baton.core.ports import Page, SearchHit, Store, StoreCounts
+from baton.core.ports import Store
+from baton.core.stored import Page, SearchHit, StoreCounts
 
 
 class Stats:

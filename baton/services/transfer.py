@@ -17,7 +17,8 @@ from baton.core.events import ConversationCreated
 from baton.core.ids import AttachmentId, ConversationId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Attachment, Conversation, Message
-from baton.core.ports import Clock, Committed, Publisher, Store, StoredMessage
+from baton.core.ports import Clock, Publisher, Store
+from baton.core.stored import Committed, StoredMessage
 from baton.schemas.codec import from_document, to_wire, to_wire_json
 from baton.schemas.fields import load
 from baton.schemas.transfer import FORMAT, VERSION, Document, DocumentSchema

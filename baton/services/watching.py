@@ -10,7 +10,7 @@ from datetime import datetime
 from baton.core.events import PromptOpened
 from baton.core.ids import PromptId
 from baton.core.models import Prompt, PromptStatus
-from baton.services.lanes import Draft
+from baton.services.drafts import Draft
 
 
 class Watchers:

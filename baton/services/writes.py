@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from baton.core.errors import Unavailable
-from baton.core.ports import Change, Outcome, Store
+from baton.core.ports import Store
+from baton.core.stored import Change, Outcome
 
 
 class Writes:

@@ -44,9 +44,9 @@ from baton.core.models import (
     RunStatus,
 )
 from baton.core.permissions import AuditEntry, Grant, GrantId
-from baton.core.ports import (
+from baton.core.ports import Clock
+from baton.core.stored import (
     Change,
-    Clock,
     ConversationFilter,
     LaneState,
     Outcome,

@@ -15,7 +15,7 @@ from bson import ObjectId
 
 from baton.core.errors import StoreUnavailable
 from baton.core.models import Attachment
-from baton.core.ports import Swept
+from baton.core.stored import Swept
 from baton.storage.mongo_documents import Document, dump_attachment, equal, load_attachment, object_id, one_of
 
 CHUNK_BYTES = 1 << 20

@@ -7,7 +7,7 @@ from typing import Any
 from baton.core.ids import RequestId
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, ConversationStatus
-from baton.core.ports import Page, Swept
+from baton.core.stored import Page, Swept
 from baton.storage.mongo_documents import Document, aware, equal, load_conversation, one_of
 from baton.storage.mongo_paging import Position, read_cursor
 

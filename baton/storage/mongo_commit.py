@@ -28,7 +28,7 @@ from baton.core.errors import LeaseLost
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import PromptStatus
 from baton.core.permissions import GrantScope
-from baton.core.ports import Change, Committed, Known, Lost, Outcome, Refused
+from baton.core.stored import Change, Committed, Known, Lost, Outcome, Refused
 from baton.storage.mongo_documents import STRIPPED_RUN, Document, Unstorable, dump_message, equal, load_run, one_of
 from baton.storage.mongo_lease import Lease
 from baton.storage.mongo_pending import PendingChanges, trimmed

@@ -29,7 +29,7 @@ from baton.core.models import (
     RunStatus,
 )
 from baton.core.permissions import AuditEntry, Grant
-from baton.core.ports import EncodedJson, JournalRow, StoredMessage
+from baton.core.stored import EncodedJson, JournalRow, StoredMessage
 from baton.core.tokens import ApiToken
 from baton.schemas.codec import build_converter, camel, dump_event, iso, load_stored_event
 from baton.storage.mongo_words import words_of

@@ -11,7 +11,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 
-from baton.core.ports import Refused
+from baton.core.stored import Refused
 from baton.storage.mongo_documents import Document, equal, one_of, size_bytes
 from baton.storage.mongo_lease import Lease
 from baton.storage.mongo_plan import APPEND_ONLY, Plan

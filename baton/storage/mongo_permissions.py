@@ -6,7 +6,7 @@ from typing import Any
 from bson import ObjectId
 
 from baton.core.permissions import AuditEntry, Grant, GrantScope, GrantStatus
-from baton.core.ports import Page
+from baton.core.stored import Page
 from baton.storage.mongo_documents import Document, aware, equal, load_audit_entry, load_grant
 from baton.storage.mongo_paging import Position, newest_first, read_cursor
 

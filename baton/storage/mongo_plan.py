@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bson import ObjectId
 
 from baton.core.models import PromptStatus, RunStatus
-from baton.core.ports import Change, JournalTrim
+from baton.core.stored import Change, JournalTrim
 from baton.storage.mongo_documents import (
     Document,
     Unstorable,

@@ -25,15 +25,7 @@ from baton.core.models import (
     Run,
     RunStatus,
 )
-from baton.core.ports import (
-    ConversationFilter,
-    JournalRow,
-    LaneState,
-    Page,
-    StoreCounts,
-    StoredChanges,
-    StoredMessage,
-)
+from baton.core.stored import ConversationFilter, JournalRow, LaneState, Page, StoreCounts, StoredChanges, StoredMessage
 from baton.storage.mongo_documents import (
     STORED_MESSAGE_FIELDS,
     Document,

@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from baton.core.ids import ConversationId, MessageId, ProjectId
 from baton.core.models import ConversationStatus
-from baton.core.ports import Page, SearchHit
+from baton.core.stored import Page, SearchHit
 from baton.storage.mongo_documents import Document, aware, one_of
 from baton.storage.mongo_paging import Position, newest_first, read_cursor
 from baton.storage.mongo_words import snippet, words_of

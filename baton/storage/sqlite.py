@@ -34,16 +34,15 @@ from baton.core.models import (
     RunStatus,
 )
 from baton.core.permissions import AuditEntry, Grant, GrantId
-from baton.core.ports import (
+from baton.core.ports import Clock, Store
+from baton.core.stored import (
     Change,
-    Clock,
     ConversationFilter,
     LaneState,
     Outcome,
     Page,
     Refused,
     SearchHit,
-    Store,
     StoreCounts,
     StoredChanges,
     StoredMessage,

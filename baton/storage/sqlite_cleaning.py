@@ -11,7 +11,7 @@ from typing import Final
 
 from baton.core.ids import AttachmentId, ConversationId
 from baton.core.models import Conversation, ConversationStatus
-from baton.core.ports import Page, Swept
+from baton.core.stored import Page, Swept
 from baton.storage.cursors import decode_cursor, encode_cursor
 from baton.storage.sqlite_rows import Row, load_conversation
 

@@ -10,7 +10,7 @@ from baton.core.errors import LeaseLost
 from baton.core.ids import ConversationId
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import RunRequest, RunStatus
-from baton.core.ports import Committed, Known, Lost, Outcome, Refused
+from baton.core.stored import Committed, Known, Lost, Outcome, Refused
 from baton.storage.sqlite_cleaning import end_uses
 from baton.storage.sqlite_rows import Encoded, EncodedChange, EncodedJournal, Row, document, load_run
 

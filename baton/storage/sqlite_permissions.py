@@ -6,7 +6,7 @@ from datetime import datetime
 
 from baton.core.ids import ConversationId, ProjectId
 from baton.core.permissions import AuditEntry, Grant, GrantId
-from baton.core.ports import Page
+from baton.core.stored import Page
 from baton.schemas.codec import iso, parse_iso
 from baton.storage.cursors import decode_cursor, encode_cursor
 from baton.storage.sqlite_rows import load_audit_entry, load_grant

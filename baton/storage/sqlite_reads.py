@@ -9,15 +9,7 @@ import orjson
 
 from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId
 from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
-from baton.core.ports import (
-    ConversationFilter,
-    JournalRow,
-    LaneState,
-    Page,
-    StoreCounts,
-    StoredChanges,
-    StoredMessage,
-)
+from baton.core.stored import ConversationFilter, JournalRow, LaneState, Page, StoreCounts, StoredChanges, StoredMessage
 from baton.schemas.codec import from_document, iso
 from baton.storage.cursors import decode_cursor, encode_cursor
 from baton.storage.sqlite_rows import (

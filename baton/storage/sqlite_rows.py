@@ -14,7 +14,7 @@ import orjson
 from baton.core.ids import ConversationId, MessageId, RequestId
 from baton.core.models import Conversation, Message, Prompt, Run
 from baton.core.permissions import AuditEntry, Grant, GrantScope
-from baton.core.ports import Change, EncodedJson, JournalRow, StoredMessage
+from baton.core.stored import Change, EncodedJson, JournalRow, StoredMessage
 from baton.schemas.codec import (
     dump_event,
     from_document,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from baton.core.ids import MessageId, ProjectId
-from baton.core.ports import Page, SearchHit
+from baton.core.stored import Page, SearchHit
 from baton.schemas.codec import parse_iso
 from baton.storage.cursors import decode_cursor, encode_cursor
 from baton.storage.sqlite_rows import load_conversation

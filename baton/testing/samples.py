@@ -36,7 +36,7 @@ from baton.core.models import (
     TextBlock,
 )
 from baton.core.permissions import AuditEntry, Grant, GrantId, GrantScope
-from baton.core.ports import Change, JournalRow
+from baton.core.stored import Change, JournalRow
 from baton.core.stream import TextDelta
 from baton.core.tokens import ApiToken, token_digest
 

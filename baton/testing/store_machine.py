@@ -15,18 +15,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from baton.core.ids import ConversationId, MessageId, RequestId
 from baton.core.models import Conversation, Message, Prompt, PromptStatus, Run, RunStatus
 from baton.core.permissions import AuditEntry, Grant, GrantId, GrantScope, GrantStatus, reaches, revoke
-from baton.core.ports import (
-    Change,
-    Committed,
-    JournalRow,
-    JournalTrim,
-    Known,
-    Lost,
-    Outcome,
-    PromptMove,
-    RunMove,
-    Store,
-)
+from baton.core.ports import Store
+from baton.core.stored import Change, Committed, JournalRow, JournalTrim, Known, Lost, Outcome, PromptMove, RunMove
 from baton.core.stream import TextDelta
 from baton.testing import samples
 

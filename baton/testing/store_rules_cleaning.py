@@ -7,7 +7,8 @@ import pytest
 from baton.core.errors import InvalidRequest
 from baton.core.ids import AttachmentId, ConversationId, new_object_id
 from baton.core.models import Attachment, Conversation, ConversationStatus, RunStatus
-from baton.core.ports import Change, Store
+from baton.core.ports import Store
+from baton.core.stored import Change
 from baton.testing import samples
 from baton.testing.store_rules_commit import commit_one, move, started
 from baton.testing.store_rules_lists import listed

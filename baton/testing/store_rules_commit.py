@@ -10,7 +10,8 @@ from baton.core.errors import LeaseLost
 from baton.core.ids import ConversationId, MessageId, RequestId
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, Message, MessageStatus, PromptStatus, Role, Run, RunStatus, TextBlock
-from baton.core.ports import (
+from baton.core.ports import Store
+from baton.core.stored import (
     Change,
     Committed,
     JournalRow,
@@ -21,7 +22,6 @@ from baton.core.ports import (
     PromptMove,
     Refused,
     RunMove,
-    Store,
 )
 from baton.core.stream import MessageDone, MessageStarted, TextDelta, ToolDone, ToolInput, ToolStarted
 from baton.testing import samples

@@ -8,7 +8,8 @@ from baton.core.errors import InvalidRequest
 from baton.core.ids import AttachmentId, ConversationId, ProjectId, new_object_id
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, ConversationStatus, PromptStatus, RunStatus
-from baton.core.ports import Change, Committed, ConversationFilter, Store
+from baton.core.ports import Store
+from baton.core.stored import Change, Committed, ConversationFilter
 from baton.testing import samples
 from baton.testing.store_rules_commit import commit_one, move, started
 from baton.testing.store_rules_read import opened_prompt

@@ -10,7 +10,8 @@ from baton.core.ids import ConversationId, ProjectId, RequestId, UserId, new_obj
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, RunStatus
 from baton.core.permissions import AuditEntry, Grant, GrantEffect, GrantId, GrantScope, GrantStatus, expire, revoke
-from baton.core.ports import Change, Committed, ConversationFilter, Known, Lost, Refused, Store
+from baton.core.ports import Store
+from baton.core.stored import Change, Committed, ConversationFilter, Known, Lost, Refused
 from baton.testing import samples
 from baton.testing.store_rules_commit import LONE_SURROGATE, commit_one, move, started
 from baton.testing.store_rules_lists import listed

@@ -29,7 +29,8 @@ from baton.core.models import (
     Usage,
 )
 from baton.core.permissions import Decision, GrantId, Outcome, Risk, Rule
-from baton.core.ports import Change, Committed, Known, PromptMove, Store, StoredMessage
+from baton.core.ports import Store
+from baton.core.stored import Change, Committed, Known, PromptMove, StoredMessage
 from baton.core.text import Json
 from baton.schemas.codec import to_wire_json
 from baton.testing import samples

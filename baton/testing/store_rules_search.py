@@ -7,7 +7,8 @@ import pytest
 from baton.core.errors import InvalidRequest
 from baton.core.ids import ProjectId, new_object_id
 from baton.core.models import Conversation, ConversationStatus, MessageStatus, Role, TextBlock
-from baton.core.ports import Change, Committed, SearchHit, Store
+from baton.core.ports import Store
+from baton.core.stored import Change, Committed, SearchHit
 from baton.testing import samples
 from baton.testing.store_rules_commit import commit_one
 

@@ -27,14 +27,14 @@ from baton.core.models import (
     RunStatus,
 )
 from baton.core.permissions import AuditEntry, Grant, GrantId
-from baton.core.ports import (
+from baton.core.ports import Store
+from baton.core.stored import (
     Change,
     ConversationFilter,
     LaneState,
     Outcome,
     Page,
     SearchHit,
-    Store,
     StoreCounts,
     StoredChanges,
     StoredMessage,

@@ -12,7 +12,7 @@ from baton.core.frames import Abort, Aborted, Complete, Execute, PermissionReque
 from baton.core.ids import BridgeId, ConversationId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Conversation, ConversationState, PromptType, RunStatus, Usage
-from baton.core.ports import Change, Outcome
+from baton.core.stored import Change, Outcome
 from baton.core.stream import MessageDone, TextDelta, TextDone
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock

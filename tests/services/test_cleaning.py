@@ -14,7 +14,8 @@ from baton.core.events import ConversationDeleted
 from baton.core.ids import AttachmentId, ConversationId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Attachment, Conversation, ConversationStatus
-from baton.core.ports import Change, Store, Swept
+from baton.core.ports import Store
+from baton.core.stored import Change, Swept
 from baton.core.stream import ToolDone, ToolStarted
 from baton.services.attachments import Attachments
 from baton.services.cleaning import MOST_FAILURES, Cleaning

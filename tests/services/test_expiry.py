@@ -14,7 +14,7 @@ from baton.core.ids import ConversationId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Prompt, PromptStatus, RunStatus
 from baton.core.models import PromptType as Type
-from baton.core.ports import Change, Outcome, PromptMove
+from baton.core.stored import Change, Outcome, PromptMove
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
 from baton.testing.stores import StoreInFront

@@ -15,7 +15,7 @@ from baton.core.frames import Execute, Started
 from baton.core.ids import BridgeId, ConversationId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Attachment, ConversationStatus, RunStatus
-from baton.core.ports import Change, ConversationFilter, Outcome
+from baton.core.stored import Change, ConversationFilter, Outcome
 from baton.core.stream import MessageDone, TextDelta, ToolDone, ToolStarted
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock

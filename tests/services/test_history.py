@@ -15,7 +15,7 @@ from baton.core.frames import Execute
 from baton.core.ids import BridgeId, ProjectId, RequestId, new_object_id
 from baton.core.limits import Limits
 from baton.core.models import ConversationStatus, Message, MessageStatus, ToolStatus, ToolUseBlock, Usage
-from baton.core.ports import ConversationFilter
+from baton.core.stored import ConversationFilter
 from baton.core.text import Json
 from baton.schemas.codec import from_document
 from baton.services.history import History

@@ -19,7 +19,7 @@ from baton.core.models import (
     PromptType,
     RunStatus,
 )
-from baton.core.ports import LaneState
+from baton.core.stored import LaneState
 from baton.core.stream import TextDelta
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock

@@ -24,7 +24,7 @@ from baton.core.frames import Abort, Execute, PermissionRequest, PermissionRespo
 from baton.core.ids import RequestId
 from baton.core.limits import Limits
 from baton.core.models import MessageStatus, PromptResponse, PromptStatus, PromptType, RunStatus, Usage
-from baton.core.ports import Change, Outcome
+from baton.core.stored import Change, Outcome
 from baton.core.stream import (
     MessageDone,
     ModeUpdated,

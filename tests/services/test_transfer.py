@@ -31,7 +31,7 @@ from baton.core.models import (
     Usage,
 )
 from baton.core.permissions import Decision
-from baton.core.ports import Change, Committed, ConversationFilter, Outcome, PromptMove, Refused
+from baton.core.stored import Change, Committed, ConversationFilter, Outcome, PromptMove, Refused
 from baton.schemas.codec import to_wire
 from baton.services.projects import Projects
 from baton.services.transfer import Transfer

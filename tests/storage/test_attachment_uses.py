@@ -16,7 +16,8 @@ from pymongo.errors import AutoReconnect
 from baton.core.errors import StoreUnavailable
 from baton.core.ids import new_object_id
 from baton.core.models import Attachment, ToolUseBlock
-from baton.core.ports import Change, Store
+from baton.core.ports import Store
+from baton.core.stored import Change
 from baton.core.stream import ToolDone
 from baton.storage.migrate import migrate
 from baton.storage.mongo import MongoStore, mongo_migrations

@@ -8,7 +8,8 @@ import pytest
 
 from baton.clock import SystemClock
 from baton.core.errors import StoreUnavailable
-from baton.core.ports import Committed, Store
+from baton.core.ports import Store
+from baton.core.stored import Committed
 from baton.storage.sqlite import SqliteStore
 from baton.testing import samples
 from baton.testing.clock import FakeClock

@@ -14,7 +14,7 @@ import baton
 from baton.core.errors import ConfigError
 from baton.core.models import PromptStatus
 from baton.core.permissions import GrantScope, revoke
-from baton.core.ports import Change, Committed, PromptMove
+from baton.core.stored import Change, Committed, PromptMove
 from baton.schemas.codec import iso, to_document
 from baton.storage import migrate as migrations
 from baton.storage.sqlite import SqliteStore

@@ -21,7 +21,7 @@ from baton.core.ids import ConversationId, PromptId, new_object_id
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, PromptStatus, Run, RunStatus
 from baton.core.permissions import revoke
-from baton.core.ports import Change, Committed, JournalTrim, Known, Lost, PromptMove, Refused, RunMove
+from baton.core.stored import Change, Committed, JournalTrim, Known, Lost, PromptMove, Refused, RunMove
 from baton.storage import mongo_commit, mongo_pending
 from baton.storage.migrate import migrate
 from baton.storage.mongo import COLLECTIONS, MongoStore, mongo_migrations

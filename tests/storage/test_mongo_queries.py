@@ -11,7 +11,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from baton.core.ids import BridgeId, RequestId, new_object_id
 from baton.core.models import PromptStatus, RunStatus
-from baton.core.ports import Change, Committed, ConversationFilter, Known, Refused
+from baton.core.stored import Change, Committed, ConversationFilter, Known, Refused
 from baton.storage.migrate import migrate
 from baton.storage.mongo import MongoStore, mongo_migrations
 from baton.testing import samples

@@ -21,7 +21,7 @@ from baton.core.errors import ConfigError, InvalidRequest, StoreUnavailable
 from baton.core.ids import ConversationId, new_object_id
 from baton.core.models import ConversationStatus, MessageStatus, ToolUseBlock
 from baton.core.permissions import Decision, GrantScope, Outcome, Risk, Rule
-from baton.core.ports import Change, Committed, PromptMove, Refused
+from baton.core.stored import Change, Committed, PromptMove, Refused
 from baton.core.text import Json
 from baton.storage import migrate as storage_migrate
 from baton.storage import mongo_search

@@ -18,7 +18,7 @@ from baton.core.errors import ConfigError, LeaseLost, Overloaded, StoreUnavailab
 from baton.core.ids import AttachmentId, BridgeId, ConversationId, MessageId, ProjectId, new_object_id
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, ConversationStatus, PromptStatus
-from baton.core.ports import Change, Committed, ConversationFilter, Refused
+from baton.core.stored import Change, Committed, ConversationFilter, Refused
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
 from baton.storage.sqlite_writer import WriteBounds
@@ -334,7 +334,7 @@ WRITE_UNTIL_KILLED = """
 import asyncio, sys
 from pathlib import Path
 from baton.clock import SystemClock
-from baton.core.ports import Change, Committed
+from baton.core.stored import Change, Committed
 from baton.storage.sqlite import SqliteStore
 from baton.testing import samples
 

@@ -23,7 +23,7 @@ from baton.core.events import BridgePresence, Queue, RoomEvent, Streamed
 from baton.core.ids import BridgeId, ConversationId, MessageId, RequestId, TokenId, UserId
 from baton.core.limits import Limits
 from baton.core.models import PermissionMode, SendAnswer
-from baton.core.ports import EncodedJson
+from baton.core.stored import EncodedJson
 from baton.core.stream import TextDelta
 from baton.services.catalog import Services
 from baton.services.snapshots import Snapshot
