@@ -1,43 +1,37 @@
 """Wires one server: the only place that knows all parts. Two of them can live in one process."""
 
-import asyncio
 import logging
 import os
 import platform
 import secrets
 import signal
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from aiohttp import web
 
 from baton import __version__
-from baton.agents.options import AgentOptions
-from baton.agents.registry import Offers, load_agents
 from baton.bridge.endpoint import BridgeEndpoint
 from baton.bridge.hub import Hub
-from baton.bridge.local import LocalBridge, LocalProfile
-from baton.bridge.page import LocalPage
 from baton.clock import SystemClock
-from baton.core.errors import NotFound
 from baton.core.events import BridgePresence
-from baton.core.frames import Workspace
 from baton.core.ids import TokenId
-from baton.core.models import Attachment
 from baton.core.ports import Clock, Store
 from baton.credentials import Credentials
 from baton.database import bring_up_to_date, make_store
-from baton.jobs import FIRST_CLEAN_UP_S, RENEW_EVERY_S, SILENCE_EVERY_S, SWEEP_EVERY_S, TOKENS_EVERY_S, JobRecord, Jobs
+from baton.facts import health_facts
+from baton.inside import make_local_bridge, make_local_page, presence_of
+from baton.jobs import FIRST_CLEAN_UP_S, RENEW_EVERY_S, SILENCE_EVERY_S, SWEEP_EVERY_S, TOKENS_EVERY_S, Jobs
 from baton.services.catalog import Services, build_services
 from baton.services.recovery import recover
-from baton.services.silence import SILENT
 from baton.serving import PRESENCE
 from baton.settings import Settings
+from baton.stopping import within
 from baton.web.access import Access
 from baton.web.fanout import Fanout
 from baton.web.gate import Gate
 from baton.web.rest import setup_rest
-from baton.web.rest.health import HealthFacts, JobFacts
+from baton.web.rest.health import HealthFacts
 from baton.web.sockets import SocketServer
 
 logger = logging.getLogger(__name__)
@@ -105,8 +99,8 @@ class Server:
             bind=self.services.tokens.bind if settings.auth else None,
         )
         self.services.tokens.on_ended = self._end_token
-        self.local = self._local_bridge() if settings.bridge == "local" else None
-        self.page = self._local_page()
+        self.local = make_local_bridge(settings, self.hub, self.store, clock) if settings.bridge == "local" else None
+        self.page = make_local_page(settings, self.local)
         self.jobs = Jobs(clock, on_lease_lost=self.lease_lost)
         self.stop_process: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM)
         """Ends the process when another one owns the database; tests replace it."""
@@ -128,32 +122,16 @@ class Server:
 
     async def presence(self) -> Sequence[BridgePresence]:
         """Who runs agents, once the in-process bridge has said hello; at most 10 s."""
-        if self.local is not None and self.gate.is_open:
-            try:
-                async with asyncio.timeout(10):
-                    await self.local.connected()
-            except TimeoutError:
-                logger.warning("the in-process bridge takes long", extra={"action": "bridge.slow"})
-        return self.hub.presence()
+        return await presence_of(self.hub, self.local if self.gate.is_open else None)
 
     async def health(self) -> HealthFacts:
         """What /health is judged from; touches no store."""
-        runs = [live.run for live in self.services.lanes.open_runs()]
-        return HealthFacts(
-            uptime_s=round(self.clock.monotonic() - self._started_at, 1),
-            is_store_ok=self.services.lanes.writes.is_ok,
-            are_jobs_ok=self.jobs.is_running,
-            job_troubles=self.jobs.troubles(),
-            jobs=tuple(_facts_of(record) for record in self.jobs.records),
+        return health_facts(
+            self.services,
+            self.fanout,
+            self.jobs,
+            uptime_s=self.clock.monotonic() - self._started_at,
             is_ready=self.gate.is_open,
-            sockets=self.fanout.socket_count,
-            conversations=self.fanout.conversation_count,
-            bridges=sum(bridge.connected for bridge in self.hub.presence()),
-            active=sum(run.status not in ("queued",) for run in runs),
-            queued=sum(run.status == "queued" for run in runs),
-            away=sum(run.away for run in runs),
-            stuck=sum(run.status in SILENT and run.deadline_at is not None and not run.away for run in runs),
-            pending_prompts=len(self.services.lanes.pending_prompts()),
         )
 
     def lease_lost(self) -> None:
@@ -209,40 +187,6 @@ class Server:
         logger.info("✅ ready", extra={"action": "server.ready", "store": self.settings.store_label})
         return True
 
-    def _local_bridge(self) -> LocalBridge:
-        settings = self.settings
-        folders = [str(folder) for folder in settings.workspaces]
-        options = AgentOptions(environment=settings.agent_environment, default_working_directory=folders[0])
-        agents = load_agents(settings.agents or None, options, settings.agent_settings)
-        return LocalBridge(
-            self.hub,
-            agents,
-            Offers(agents.values()),
-            profile=LocalProfile(
-                working_directory=folders[0],
-                hostname=platform.node(),
-                workspaces=tuple(Workspace(path=f, name=os.path.basename(f) or f) for f in folders),
-                allow_bypass=settings.allow_bypass,
-                max_concurrent=settings.max_concurrent_requests,
-            ),
-            clock=self.clock,
-            limits=settings.limits,
-            read_attachment=self._read_attachment,
-        )
-
-    def _local_page(self) -> LocalPage | None:
-        """The health page of the bridge in this process; None where it has none, or the server has its port."""
-        local, settings = self.local, self.settings
-        if local is None or settings.bridge_port is None or settings.bridge_port == settings.port:
-            return None
-        return LocalPage(lambda: local.facts(settings.origin), settings.bridge_port)
-
-    async def _read_attachment(self, attachment: Attachment) -> bytes:
-        content = await self.store.attachment_content(attachment.id)
-        if content is None:
-            raise NotFound(f"The attachment {attachment.filename} is gone")
-        return content
-
     # --- stop --------------------------------------------------------------------------------------------------
 
     async def _drain(self, _: web.Application) -> None:
@@ -251,30 +195,11 @@ class Server:
         self.services.dispatcher.is_draining = True
         await self.jobs.stop()
         if self.local is not None:
-            await _within(_LOCAL_CLOSE_S, self.local.close())
+            await within(_LOCAL_CLOSE_S, self.local.close())
         if self.page is not None:
-            await _within(_PAGE_CLOSE_S, self.page.close())
+            await within(_PAGE_CLOSE_S, self.page.close())
 
     async def _close(self, _: web.Application) -> None:
-        await _within(_LAST_FLUSH_S, self.services.intake.flush())
+        await within(_LAST_FLUSH_S, self.services.intake.flush())
         await self.jobs.close()
         await self.store.close()
-
-
-def _facts_of(record: JobRecord) -> JobFacts:
-    return JobFacts(
-        name=record.name,
-        runs=record.runs,
-        failures=record.failures,
-        last_success_at=record.last_success_at,
-        last_duration_s=record.last_duration_s,
-    )
-
-
-async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
-    """Do what can be done in time; what cannot is found and ended by the next start."""
-    try:
-        async with asyncio.timeout(seconds):
-            await work
-    except Exception:  # a stop goes on whatever one part does
-        logger.warning("stopped without waiting further", extra={"action": "server.stopping"}, exc_info=True)

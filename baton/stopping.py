@@ -5,8 +5,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 logger = logging.getLogger(__name__)
 
@@ -45,3 +45,12 @@ def _start_watchdog(limit_s: float) -> None:
     watchdog = threading.Timer(limit_s * 0.95, give_up)
     watchdog.daemon = True
     watchdog.start()
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    """Do what can be done in time; what cannot is found and ended by the next start."""
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except Exception:  # a stop goes on whatever one part does
+        logger.warning("stopped without waiting further", extra={"action": "server.stopping"}, exc_info=True)
