@@ -32,7 +32,7 @@ class Asking:
         decision = self._judge.decide(draft.memory, live, asked, draft.now)
         prompt = _new_prompt(draft, live, asked, decision)
         prompt = replace(prompt, options=self._judge.options(draft.memory, live, prompt))
-        answered = answer_by_rule(prompt, decision, draft) if decision is not None else None
+        answered = self._by_rule(draft, live, prompt, decision)
         if answered is not None:
             settle_answer(draft, live, answered, None)
             return
@@ -52,9 +52,15 @@ class Asking:
         for prompt in draft.memory.pending_prompts():
             live = draft.memory.runs[prompt.request_id]
             decision = self._judge.decide(draft.memory, live, prompt, draft.now, drafted=draft.grants)
-            answered = answer_by_rule(prompt, decision, draft) if decision is not None else None
+            answered = self._by_rule(draft, live, prompt, decision)
             if answered is not None:
                 settle_answer(draft, live, answered, PromptStatus.PENDING)
+
+    def _by_rule(self, draft: Draft, live: LiveRun, prompt: Prompt, decision: Decision | None) -> Prompt | None:
+        """The prompt with its end, where a rule decides. Nothing is allowed to a run that somebody has stopped."""
+        if decision is None or live.run.abort_requested_at is not None:
+            return None
+        return answer_by_rule(prompt, decision, draft)
 
 
 def next_stage_at(prompt: Prompt, limits: Limits) -> datetime | None:

@@ -153,6 +153,13 @@ async def test_a_send_with_a_rule_that_is_none_is_refused_and_stores_nothing(ser
     assert await server.store.run(R1) is None
 
 
+async def test_nothing_is_allowed_to_a_run_that_somebody_has_stopped(server: Server) -> None:
+    await a_run(server)
+    await server.runs.abort(ANNA, R1)
+    assert (await bash(server, "ls")).status is PromptStatus.PENDING
+    assert told_agent(server) == []
+
+
 async def test_plans_and_questions_are_for_people_in_every_mode(server: Server) -> None:
     server.bridge.allow_bypass = True
     await a_run(server, PermissionMode.BYPASS)
