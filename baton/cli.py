@@ -15,6 +15,7 @@ from baton import __version__
 from baton.agents.naming import parse_agent_argument
 from baton.bridge_settings import BridgeSettings
 from baton.core.errors import BatonError, ConfigError
+from baton.doctor.commands import add_debug_info, add_doctor
 from baton.setting_kinds import Setting
 from baton.settings import Settings, bridge_table, limits_table, load, load_bridge, settings_table
 
@@ -51,6 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_token(commands)
     _add_audit(commands)
     _add_import_claude(commands)
+    add_doctor(commands, _add_option, _tell)
+    add_debug_info(commands, _add_option, _tell)
     return parser
 
 
