@@ -216,6 +216,23 @@ ACTIONS: Final[Mapping[str, Callable[[Ask, Any], Awaitable[Payload]]]] = {
 }
 """What each event of `schemas.browser.EVENTS` does."""
 
+COMMANDS: Final = frozenset(
+    {
+        "chat:send-message",
+        "chat:retry",
+        "chat:extend",
+        "chat:queue-update",
+        "chat:queue-remove",
+        "chat:queue-move",
+        "chat:queue-resume",
+        "conversation:create",
+        "permission:respond",
+        "prompt:extend",
+        "permission:set-mode",
+    }
+)
+"""Those that write, and count against `commands_per_minute`. Not `chat:abort`: what runs can always be stopped."""
+
 
 # --- the server ------------------------------------------------------------------------------------------------
 
@@ -352,6 +369,8 @@ class SocketServer:
         if len(arguments) > 1:
             raise InvalidRequest("An event has one payload", fields={"payload": ["More than one."]})
         command = browser.load_event(name, arguments[0] if arguments else None, self._limits)
+        if name in COMMANDS:
+            self._access.throttle.take_command(ask.who)
         return await ACTIONS[name](ask, command)
 
 
