@@ -30,8 +30,9 @@ from baton.stopping import within
 from baton.web.access import Access
 from baton.web.fanout import Fanout
 from baton.web.gate import Gate
-from baton.web.rest import setup_rest
+from baton.web.rest import Metrics, setup_rest
 from baton.web.rest.health import HealthFacts
+from baton.web.rest.numbers import Numbers
 from baton.web.sockets import SocketServer
 from baton.web.throttle import TELL_EVERY_S, Throttle
 
@@ -117,8 +118,16 @@ class Server:
         app.on_shutdown.append(self._drain)
         self.sockets.attach(app)
         self.endpoint.attach(app)
+        metrics = Metrics()
+        metrics.registry.register(Numbers(self.services, self.fanout, self.sockets, self.access.throttle))
         setup_rest(
-            app, self.services, self.access, version=__version__, health=self.health, limits=self.settings.limits
+            app,
+            self.services,
+            self.access,
+            version=__version__,
+            health=self.health,
+            limits=self.settings.limits,
+            metrics=metrics,
         )
         app.on_cleanup.append(self._close)
 
