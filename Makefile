@@ -99,6 +99,14 @@ db-check: $(VENV)/.run ## Connect to the database, and say what is there and how
 db-migrate: $(VENV)/.run ## Bring the database up to date (ARGS=--dry-run only names what would be done)
 	@$(BIN)/baton db migrate $(ARGS)
 
+.PHONY: backup
+backup: $(VENV)/.run ## Make a backup that was read back (ARGS="/mnt/disk --keep 14" and the like)
+	@$(BIN)/baton db backup $(ARGS)
+
+.PHONY: restore
+restore: $(VENV)/.run ## Bring a backup back (ARGS="FILE", ARGS="FILE --conversation ID")
+	@$(BIN)/baton db restore $(ARGS)
+
 .PHONY: docker-up
 docker-up: ## Start Baton and MongoDB in containers
 	@docker compose up --detach --build --wait

@@ -12,7 +12,7 @@ def add_db(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """The group with its commands."""
     database = commands.add_parser("db", help="look after the database")
     actions = database.add_subparsers(metavar="ACTION", required=True)
-    added = (_add_check(actions), _add_migrate(actions))
+    added = [add(actions) for add in (_add_check, _add_migrate, _add_export, _add_import, _add_backup, _add_restore)]
     by_name = {setting.name: setting for setting in settings_table()}
     for action in added:
         for name in ("store", "data"):
@@ -56,3 +56,95 @@ def _migrate(chosen: argparse.Namespace) -> int:
 
     asyncio.run(database.migrate(settings, _tell, dry_run=chosen.dry_run))
     return 0
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _add_export(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    export = actions.add_parser("export", help="write everything, or one conversation, as lines of JSON")
+    export.add_argument("file", help="where to; - is the standard output")
+    export.add_argument("--conversation", metavar="ID", help="only this one, with what it uses")
+    export.add_argument("--resume", action="store_true", help="go on behind the last whole record of the file")
+    export.set_defaults(command=_export)
+    return export
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    settings = load_settings(chosen)
+    from baton.db_transfer import export_to
+
+    work = export_to(settings, _note, target=chosen.file, conversation_id=chosen.conversation, resumes=chosen.resume)
+    return 0 if asyncio.run(work) else 1
+
+
+def _add_import(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    importing = actions.add_parser("import", help="add the records of an export that are not there yet")
+    importing.add_argument("file", help="what `baton db export` wrote, from any store")
+    importing.set_defaults(command=_import)
+    return importing
+
+
+def _import(chosen: argparse.Namespace) -> int:
+    settings = load_settings(chosen)
+    from baton.db_transfer import import_from
+
+    return 0 if asyncio.run(import_from(settings, _tell, source=chosen.file)) else 1
+
+
+def _add_backup(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    backup = actions.add_parser("backup", help="make a copy that was read back, also while a server runs")
+    backup.add_argument("folder", nargs="?", help="where to [default: backups in the data folder]")
+    backup.add_argument("--every", metavar="TIME", help="go on, one after the other: 30m, 24h, 7d")
+    backup.add_argument("--keep", type=int, metavar="N", help="remove the oldest, so that N are left")
+    backup.set_defaults(command=_backup)
+    return backup
+
+
+def _backup(chosen: argparse.Namespace) -> int:
+    settings = load_settings(chosen)
+    from pathlib import Path
+
+    from baton import db_backup
+    from baton.clock import SystemClock
+    from baton.core.errors import ConfigError
+
+    if chosen.keep is not None and chosen.keep < 1:
+        raise ConfigError(f"--keep={chosen.keep}: accepted is a whole number, 1 or more")
+    work = db_backup.backups(
+        settings,
+        _tell,
+        SystemClock(),
+        folder=Path(chosen.folder) if chosen.folder else None,
+        every=db_backup.parse_every(chosen.every) if chosen.every else None,
+        keep=chosen.keep,
+    )
+    asyncio.run(work)
+    return 0
+
+
+def _add_restore(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    restore = actions.add_parser("restore", help="bring back a backup or an export, or one conversation of it")
+    restore.add_argument("file", help="what `baton db backup` or `baton db export` wrote, from any store")
+    restore.add_argument("--conversation", metavar="ID", help="only this one; beside the one that is there, if it is")
+    restore.add_argument("--yes", action="store_true", help="replace what is there without asking")
+    restore.set_defaults(command=_restore)
+    return restore
+
+
+def _restore(chosen: argparse.Namespace) -> int:
+    settings = load_settings(chosen)
+    from baton.core.errors import ConfigError
+    from baton.db_restore import restore
+
+    def confirm(question: str) -> bool:
+        if chosen.yes:
+            return True
+        if not sys.stdin.isatty():
+            raise ConfigError(f"{question} Say so with --yes: there is nobody here to ask")
+        _note(question + " Type yes to do it:")
+        return sys.stdin.readline().strip().lower() == "yes"
+
+    work = restore(settings, _tell, confirm, source=chosen.file, conversation_id=chosen.conversation)
+    return 0 if asyncio.run(work) else 1

@@ -40,6 +40,11 @@ class Progress:
         speed = count / max(now - self._begun, 0.001)
         self._line.show(f"{self._what} {count:,}{of_all} · {speed:,.0f} a second")
 
+    def of(self, count: int, total: int) -> None:
+        """The same, where the total is told with each count."""
+        self._total = total
+        self(count)
+
     def __enter__(self) -> "Progress":
         return self
 
