@@ -12,7 +12,9 @@ def add_db(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """The group with its commands."""
     database = commands.add_parser("db", help="look after the database")
     actions = database.add_subparsers(metavar="ACTION", required=True)
-    added = [add(actions) for add in (_add_check, _add_migrate, _add_export, _add_import, _add_backup, _add_restore)]
+    looking = (_add_check, _add_migrate, _add_sync, _add_seed)
+    keeping = (_add_export, _add_import, _add_backup, _add_restore)
+    added = [add(actions) for add in (*looking, *keeping)]
     by_name = {setting.name: setting for setting in settings_table()}
     for action in added:
         for name in ("store", "data"):
@@ -55,6 +57,35 @@ def _migrate(chosen: argparse.Namespace) -> int:
     from baton import database
 
     asyncio.run(database.migrate(settings, _tell, dry_run=chosen.dry_run))
+    return 0
+
+
+def _add_sync(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    sync = actions.add_parser("sync", help="bring migrations, indexes and counts in line, and say what was done")
+    sync.set_defaults(command=_sync)
+    return sync
+
+
+def _sync(chosen: argparse.Namespace) -> int:
+    settings = load_settings(chosen)
+    from baton.db_sync import sync
+
+    asyncio.run(sync(settings, _tell))
+    return 0
+
+
+def _add_seed(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    seed = actions.add_parser("seed", help="add some conversations to look at, marked as demos")
+    seed.add_argument("--messages", type=int, metavar="N", help="instead: one conversation with N messages")
+    seed.set_defaults(command=_seed)
+    return seed
+
+
+def _seed(chosen: argparse.Namespace) -> int:
+    settings = load_settings(chosen)
+    from baton.db_seed import seed
+
+    asyncio.run(seed(settings, _tell, messages=chosen.messages))
     return 0
 
 
