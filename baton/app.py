@@ -86,6 +86,7 @@ class Server:
             port=settings.port,
             public_url=settings.public_url,
             client_origins=[settings.client_url],
+            names=settings.host_names,
             auth_enabled=settings.auth,
         )
         self.sockets = SocketServer(
