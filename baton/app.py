@@ -152,6 +152,8 @@ class Server:
             await bring_up_to_date(self.settings, self.clock)
         await self.store.open()
         await self.services.tokens.load()
+        origins = [self.settings.origin, self.settings.client_url]
+        logger.info("cors: pages of these origins may connect", extra={"action": "cors.allowed", "origins": origins})
         await self.jobs.start()
         if not await self._take_over():
             logger.warning("another process owns the database: waiting", extra={"action": "store.lease_waits"})
