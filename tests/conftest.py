@@ -7,6 +7,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+# The contract's asserts say what they compared, as a test module's do; asked for before anybody imports them.
+pytest.register_assert_rewrite(
+    "baton.testing.store_contract",
+    "baton.testing.store_machine",
+    "baton.testing.store_rules_cleaning",
+    "baton.testing.store_rules_commit",
+    "baton.testing.store_rules_lists",
+    "baton.testing.store_rules_permissions",
+    "baton.testing.store_rules_read",
+    "baton.testing.store_rules_search",
+    "baton.testing.store_rules_tokens",
+)
+
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:

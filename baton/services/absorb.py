@@ -27,7 +27,7 @@ from baton.core.stored import JournalRow
 from baton.core.stream import StreamEvent
 from baton.core.transcript import LiveMessage, Taken
 from baton.services.answering import go_on
-from baton.services.asking import Asking
+from baton.services.asking import Asking, is_same_question
 from baton.services.drafts import Draft
 from baton.services.endings import change_session, end_run, store_live_message
 from baton.services.judging import agent_mode, mode_of
@@ -76,12 +76,17 @@ class Absorber:
             self._take(self._live.transcript.take(event, now), event)
 
     def asked(self, frame: PermissionRequest) -> None:
-        """A question: stored and told; the same one again (after a crash in between) is the same prompt."""
-        if any(
-            prompt.bridge_prompt_id == frame.prompt.prompt_id and prompt.request_id == frame.request_id
-            for prompt in self._draft.memory.prompts.values()
-        ):
+        """A question: stored and told. The same one again (after a crash in between) is the same prompt.
+
+        Another question under an id that was used before is a prompt of its own: who waits for its answer must never
+        get the answer to the question before it.
+        """
+        known = self._find_prompt(frame.prompt.prompt_id)
+        if known is not None and is_same_question(known, frame.prompt):
+            self._asking.ask_again(self._draft, self._live, known)
             return
+        if known is not None and known.status is PromptStatus.PENDING:
+            self._take_back(known)
         self._close_envelope()
         self._needs_run = True
         self._asking.open(self._draft, self._live, frame.prompt)
@@ -104,13 +109,16 @@ class Absorber:
         prompt = self._find_prompt(frame.prompt_id)
         if prompt is None or prompt.status is not PromptStatus.PENDING:
             return
+        self._take_back(prompt)
+        go_on(self._draft, self._live)
+
+    def _take_back(self, prompt: Prompt) -> None:
         self._close_envelope()
         seq = self._draft.next_seq()
         ended = lifecycle.end_prompt(prompt, PromptStatus.CANCELLED, handler="cleanup", at=self._draft.now)
         self._draft.store_prompt(replace(ended, seq=seq), prompt.status)
         self._draft.tell(PromptResolved(self._draft.memory.prompts[prompt.id]), seq)
         self._needs_run = True
-        go_on(self._draft, self._live)
 
     def completed(self, frame: Complete) -> None:
         """Final: done."""
@@ -255,14 +263,7 @@ class Absorber:
         )
 
     def _find_prompt(self, bridge_prompt_id: str) -> Prompt | None:
-        return next(
-            (
-                prompt
-                for prompt in self._draft.memory.prompts.values()
-                if prompt.bridge_prompt_id == bridge_prompt_id and prompt.request_id == self._live.run.request_id
-            ),
-            None,
-        )
+        return self._draft.memory.asked(self._live.request_id, bridge_prompt_id)
 
 
 _ABSORB: Final[dict[type, Callable[..., None]]] = {

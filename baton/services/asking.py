@@ -14,7 +14,7 @@ from baton.core.limits import Limits
 from baton.core.models import Prompt, PromptStatus, PromptType, RunStatus
 from baton.core.permissions import Decision, Risk
 from baton.core.prompt_options import DEFAULT_OPTIONS
-from baton.services.answering import answer_by_rule, settle_answer
+from baton.services.answering import answer_by_rule, response_frame, settle_answer
 from baton.services.drafts import Draft
 from baton.services.judging import Judge
 from baton.services.memory import LiveRun
@@ -47,6 +47,11 @@ class Asking:
         if live.status is not RunStatus.AWAITING_INPUT:
             draft.move_run(live, lifecycle.move_run(live.run, RunStatus.AWAITING_INPUT, draft.now))
 
+    def ask_again(self, draft: Draft, live: LiveRun, prompt: Prompt) -> None:
+        """The agent asks what it has asked: it waits for the answer, which it may have missed."""
+        if prompt.status is PromptStatus.ANSWERED and live.run.bridge_id is not None:
+            draft.send(live.run.bridge_id, response_frame(prompt))
+
     def look_again(self, draft: Draft) -> None:
         """Draft the answers to what waits in the conversation and is now decided by a rule (a grant, another mode)."""
         for prompt in draft.memory.pending_prompts():
@@ -61,6 +66,19 @@ class Asking:
         if decision is None or live.run.abort_requested_at is not None:
             return None
         return answer_by_rule(prompt, decision, draft)
+
+
+def is_same_question(prompt: Prompt, asked: PromptAsked) -> bool:
+    """Whether this is what the prompt stands for, and not something new under the same id."""
+    if prompt.status is PromptStatus.CANCELLED:
+        return False
+    return (prompt.type, prompt.title, prompt.message, prompt.tool_name, prompt.tool_use_id) == (
+        asked.type,
+        asked.title,
+        asked.message,
+        asked.tool_name,
+        asked.tool_use_id,
+    ) and (prompt.input, prompt.questions) == (asked.input, asked.questions)
 
 
 def next_stage_at(prompt: Prompt, limits: Limits) -> datetime | None:

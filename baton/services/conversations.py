@@ -39,7 +39,7 @@ from baton.services.judging import Judge
 from baton.services.lanes import Lanes, RequestKnown
 from baton.services.making import new_conversation
 from baton.services.memory import Memory
-from baton.services.modes import change_mode, check_bypass
+from baton.services.modes import change_mode, check_bypass, lasting_mode
 from baton.services.runs import end_open_runs
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class Conversations:
             title=f"{source.title} (fork)" if source.title else "",
             agent=source.agent,
             model=source.model,
-            permission_mode=source.mode_before or source.permission_mode,
+            permission_mode=lasting_mode(source),
             bridge_id=source.bridge_id,
             working_directory=source.working_directory,
             claude_session_id=source.claude_session_id,

@@ -5,7 +5,7 @@ whose time is over is no denial: it ends as `timeout`, the agent hears why and i
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -16,16 +16,16 @@ from baton.core.events import PromptEscalated, PromptResolved
 from baton.core.frames import Abort
 from baton.core.ids import ConversationId, PromptId
 from baton.core.limits import Limits
-from baton.core.models import Failure, PermissionMode, Prompt, PromptStatus, RunStatus
+from baton.core.models import Failure, PermissionMode, Prompt, PromptStatus, Run, RunStatus
 from baton.core.permissions import Grant, expire
 from baton.core.ports import Clock, Store
-from baton.services.answering import refusal_frame, response_frame
+from baton.services.answering import go_on, refusal_frame, response_frame
 from baton.services.asking import next_stage_at
 from baton.services.dispatch import Dispatcher
 from baton.services.drafts import Draft
 from baton.services.endings import end_run
 from baton.services.lanes import Lanes
-from baton.services.memory import LiveRun, Memory
+from baton.services.memory import LiveRun
 from baton.services.modes import end_bypass
 from baton.services.watching import Watchers, held_until, store_pending
 
@@ -62,6 +62,7 @@ class Expiry:
         ]
         works += [_later(self._bypass_due, name) for name, at in self._lanes.bypassing.items() if at <= now]
         works += [_later(self._ended_by_hand, prompt) for prompt in await self._missing()]
+        works += [_later(self._let_wait_no_longer, live.run) for live in self._waiting_for_nobody()]
         for work in works:
             await _isolated(work)
         self._forget_looks()
@@ -159,11 +160,40 @@ class Expiry:
             if stored.status is PromptStatus.PENDING:
                 return
             draft = self._lanes.draft(memory)
-            self._adopt(draft, memory, stored)
+            self._adopt(draft, memory.runs[stored.request_id], stored)
             await self._lanes.commit(draft)
 
-    def _adopt(self, draft: Draft, memory: Memory, stored: Prompt) -> None:
-        live = memory.runs[stored.request_id]
+    def _waiting_for_nobody(self) -> list[LiveRun]:
+        """Runs that wait for a person whom no prompt asks.
+
+        Somebody ended the prompt in the store, and this server has read it anew since then: it was started again, or
+        an answer met what had been ended there.
+        """
+        asking = {prompt.request_id for prompt in self._lanes.pending_prompts()}
+        return [
+            live
+            for live in self._lanes.open_runs()
+            if live.status is RunStatus.AWAITING_INPUT and live.request_id not in asking
+        ]
+
+    async def _let_wait_no_longer(self, run: Run) -> None:
+        async with self._lanes.turn(run.conversation_id) as memory:
+            live = memory.runs.get(run.request_id)
+            waits = live is not None and live.status is RunStatus.AWAITING_INPUT
+            if live is None or not waits or memory.pending_prompts(run.request_id):
+                return
+            draft = self._lanes.draft(memory)
+            ended = _ended_last([prompt for prompt in memory.prompts.values() if prompt.request_id == run.request_id])
+            if ended is not None:
+                # As this server knew it, so that its end goes into the audit like any other.
+                memory.prompts[ended.id] = replace(ended, status=PromptStatus.PENDING)
+                self._adopt(draft, live, ended)
+            else:
+                go_on(draft, live)
+            await self._lanes.commit(draft)
+
+    def _adopt(self, draft: Draft, live: LiveRun, stored: Prompt) -> None:
+        """Do what belongs to the end of a prompt that somebody gave it in the store."""
         ended = replace(
             stored, responded_at=stored.responded_at or draft.now, auto_handler=stored.auto_handler or "cleanup"
         )
@@ -173,6 +203,7 @@ class Expiry:
         seq = draft.next_seq()
         draft.store_prompt(replace(ended, seq=seq), stored.status)
         draft.tell(PromptResolved(replace(ended, seq=seq)), seq)
+        go_on(draft, live)
         if live.run.bridge_id is not None:
             draft.send(live.run.bridge_id, response_frame(ended))
 
@@ -199,6 +230,15 @@ class Expiry:
         for prompt_id in self._watchers.prompts():
             if prompt_id not in pending:
                 self._watchers.forget(prompt_id)
+
+
+def _ended_last(prompts: Sequence[Prompt]) -> Prompt | None:
+    """The one that was ended by hand: a server notes when, and ends the run of one that timed out with it."""
+
+    def signs(prompt: Prompt) -> tuple[bool, bool, int]:
+        return prompt.status is PromptStatus.TIMEOUT, prompt.responded_at is None, prompt.seq
+
+    return max(prompts, key=signs, default=None)
 
 
 async def _isolated(work: Callable[[], Awaitable[None]]) -> None:

@@ -228,6 +228,7 @@ class Intake:
             for prompt in memory.prompts.values()
             if prompt.request_id == live.run.request_id
             and prompt.status is PromptStatus.ANSWERED
+            and prompt == memory.asked(prompt.request_id, prompt.bridge_prompt_id)
             and (prompt.delivered_at is None or prompt.bridge_prompt_id in open_prompts)
         ]
         mode = live.run.request.permission_mode

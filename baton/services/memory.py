@@ -124,6 +124,15 @@ class Memory:
             if prompt.status is PromptStatus.PENDING and request_id in (None, prompt.request_id)
         ]
 
+    def asked(self, request_id: RequestId, bridge_prompt_id: str) -> Prompt | None:
+        """The prompt that a bridge means by its own id: of several that it asked under one id, the newest."""
+        meant = [
+            prompt
+            for prompt in self.prompts.values()
+            if prompt.request_id == request_id and prompt.bridge_prompt_id == bridge_prompt_id
+        ]
+        return max(meant, key=lambda prompt: (prompt.created_at, prompt.id), default=None)
+
     def queue(self) -> Queue:
         """What stands behind the active run, as it is told."""
         return Queue(

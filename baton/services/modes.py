@@ -7,7 +7,7 @@ from baton.core.errors import Conflict
 from baton.core.events import ModeChanged
 from baton.core.frames import SetMode
 from baton.core.ids import BridgeId
-from baton.core.models import PermissionMode
+from baton.core.models import Conversation, PermissionMode
 from baton.services.drafts import Draft
 from baton.services.judging import Judge, agent_mode
 
@@ -35,8 +35,14 @@ def change_mode(draft: Draft, mode: PermissionMode, *, by: str, bypass_until: da
 
 def end_bypass(draft: Draft) -> None:
     """Draft that the time of `bypassPermissions` is over."""
-    before = draft.memory.conversation.mode_before
-    change_mode(draft, before or PermissionMode.DEFAULT, by="timeout")
+    change_mode(draft, lasting_mode(draft.memory.conversation), by="timeout")
+
+
+def lasting_mode(conversation: Conversation) -> PermissionMode:
+    """The mode that is left once `bypassPermissions` is over: what a copy begins in, because it allows nothing anew."""
+    if conversation.permission_mode is PermissionMode.BYPASS:
+        return conversation.mode_before or PermissionMode.DEFAULT
+    return conversation.permission_mode
 
 
 def check_bypass(judge: Judge, mode: PermissionMode | None, bridge_id: BridgeId | None) -> None:

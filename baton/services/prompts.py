@@ -18,7 +18,7 @@ from baton.services.answering import settle_answer
 from baton.services.asking import Asking
 from baton.services.drafts import Draft
 from baton.services.judging import Judge, mode_of
-from baton.services.lanes import Lanes
+from baton.services.lanes import LaneConflict, Lanes
 from baton.services.memory import LiveRun, Memory
 from baton.services.modes import change_mode
 from baton.services.watching import Watchers, held_until, store_pending
@@ -83,12 +83,22 @@ class Prompts:
             )
             answered = settle_answer(draft, live, answered, PromptStatus.PENDING)
             self._leave_behind(draft, live, answered, who)
-            await self._lanes.commit(draft)
+            await self._commit(draft, answered.id)
             logger.info(
                 "prompt answered",
                 extra={"action": "prompt.answered", "promptId": answered.id, "option": answered.selected_option},
             )
             return answered
+
+    async def _commit(self, draft: Draft, prompt_id: PromptId) -> None:
+        """Raises AlreadyResolved where the prompt was ended in the store itself, which memory did not know."""
+        try:
+            await self._lanes.commit(draft)
+        except LaneConflict:
+            stored = await self._store.prompt(prompt_id)
+            if stored is None or stored.status is PromptStatus.PENDING:
+                raise
+            raise _has_ended(stored) from None
 
     def _leave_behind(self, draft: Draft, live: LiveRun, answered: Prompt, who: Identity) -> None:
         """What an answer changes beyond this one question; others that wait may be decided by it too."""
@@ -109,7 +119,7 @@ class Prompts:
             draft = self._lanes.draft(memory)
             until = draft.now + timedelta(seconds=self._limits.seen_lease_s)
             stored = store_pending(draft, held_until(replace(prompt, seen_at=draft.now), until, draft.now))
-            await self._lanes.commit(draft)
+            await self._commit(draft, prompt_id)
             self.watchers.look(prompt_id, holder, until)
             return stored
 
@@ -128,7 +138,7 @@ class Prompts:
             latest = draft.now + timedelta(seconds=MAX_EXTENSION_S)
             moved = min(prompt.timeout_at + timedelta(seconds=seconds), latest)
             stored = store_pending(draft, replace(prompt, timeout_at=moved))
-            await self._lanes.commit(draft)
+            await self._commit(draft, prompt_id)
             return stored
 
     async def _current(self, memory: Memory, prompt_id: PromptId) -> Prompt:
@@ -139,8 +149,12 @@ class Prompts:
             prompt = await self._store.prompt(prompt_id)
             assert prompt is not None, "the prompt was found before the turn"
         if prompt.status is not PromptStatus.PENDING:
-            raise AlreadyResolved(f"The prompt has already ended as {prompt.status}", winner=prompt)
+            raise _has_ended(prompt)
         return prompt
+
+
+def _has_ended(prompt: Prompt) -> AlreadyResolved:
+    return AlreadyResolved(f"The prompt has already ended as {prompt.status}", winner=prompt)
 
 
 def _mode_after(answered: Prompt) -> PermissionMode | None:

@@ -36,6 +36,7 @@ from baton.core.models import (
     ConversationStatus,
     Message,
     MessageStatus,
+    PermissionMode,
     Role,
     Run,
     RunRequest,
@@ -107,7 +108,8 @@ class Runs:
             attachments=tuple(attachment.id for attachment in request.attachments),
             agent=request.agent,
             model=request.model,
-            permission_mode=request.permission_mode,
+            # Its hour began with the first try, or with the conversation; to ask again must not begin another.
+            permission_mode=None if request.permission_mode is PermissionMode.BYPASS else request.permission_mode,
             working_directory=request.working_directory,
             allowed_tools=request.allowed_tools,
             bridge_id=request.bridge_id,

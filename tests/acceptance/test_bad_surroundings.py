@@ -319,6 +319,13 @@ async def test_a_request_id_of_another_user_is_a_conflict(tmp_path: Path) -> Non
 async def test_without_tokens_too_nobody_takes_the_place_of_the_servers_own_bridge(tmp_path: Path) -> None:
     with shared_server(tmp_path / "server", BATON_AUTH="off") as server:
         async with client_of(server) as (session, anna):
+
+            async def listed() -> list[bool]:
+                return [told["inProcess"] for told in (await anna.ask("bridge:list", {}))["bridges"]]
+
+            async with asyncio.timeout(20):
+                while not await listed():  # its agents are asked first what they offer
+                    await anna.until_event("bridge:status")
             async with open_bridge(session, server.url, None, hello("local", "thief")) as bridge:
                 assert (await bridge.ending()).code == 4409
-            assert [told["inProcess"] for told in (await anna.ask("bridge:list", {}))["bridges"]] == [True]
+            assert await listed() == [True]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -330,9 +331,9 @@ async def test_nothing_is_noted_while_nothing_has_a_deadline(server: Server) -> 
 # --- ended by hand -----------------------------------------------------------------------------------------------
 
 
-async def end_by_hand(server: Server, prompt: Prompt) -> None:
-    """As the statement of docs/permissions.md does: behind the server's back."""
-    ended = replace(prompt, status=PromptStatus.TIMEOUT, auto_handler="cleanup")
+async def end_by_hand(server: Server, prompt: Prompt, **change: Any) -> None:
+    """As the statement of docs/permissions.md does, or with this `change`: behind the server's back."""
+    ended = replace(prompt, **{"status": PromptStatus.TIMEOUT, "auto_handler": "cleanup", **change})
     conversation = await server.store.conversation(prompt.conversation_id)
     move = PromptMove(prompt=ended, expect=PromptStatus.PENDING)
     await server.store.commit(
@@ -353,6 +354,46 @@ async def test_a_prompt_that_somebody_ended_in_the_database_is_ended_here_too(se
     (told,) = server.browser.told(PromptResolved)
     assert isinstance(told, PromptResolved)
     assert (told.prompt.status, told.prompt.auto_handler) == (PromptStatus.TIMEOUT, "cleanup")
+
+
+async def test_a_prompt_that_was_ended_by_hand_while_no_server_was_there_strands_no_run(
+    server: Server, store: SqliteStore
+) -> None:
+    await a_run(server)
+    prompt = await bash(server, "npm test")
+    await end_by_hand(server, prompt)
+    again = Server(store, limits=Limits(), clock=server.clock, epoch="e")
+    await again.recover()
+    await again.tick(1)
+    run = await again.runs.get(ANNA, R1)
+    assert run.error is not None
+    assert (run.status, run.error.code) == (RunStatus.FAILED, "prompt_timeout")
+    assert [type(frame) for frame in again.bridge.sent] == [PermissionResponse, Abort]
+    (entry,) = (await store.audit()).items
+    assert (entry.outcome, entry.handler) == ("timeout", "cleanup")
+
+
+async def test_an_answer_to_what_was_ended_by_hand_is_told_who_won_and_the_run_ends(server: Server) -> None:
+    await a_run(server)
+    prompt = await bash(server, "npm test")
+    await end_by_hand(server, prompt)
+    for _ in range(2):
+        with pytest.raises(AlreadyResolved) as late:
+            await respond(server, prompt, "allow_once")
+        assert isinstance(late.value.winner, Prompt)
+        assert late.value.winner.status is PromptStatus.TIMEOUT
+    await server.tick(1)
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.FAILED
+    assert [option for _, option, _ in told_agent(server)] == ["deny_stop"]
+
+
+async def test_a_prompt_that_was_answered_by_hand_lets_its_run_go_on(server: Server) -> None:
+    await a_run(server)
+    prompt = await bash(server, "npm test")
+    await end_by_hand(server, prompt, status=PromptStatus.ANSWERED, selected_option="allow_once")
+    await server.tick(11)
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.RUNNING
+    assert [option for _, option, _ in told_agent(server)] == ["allow_once"]
 
 
 # --- greeting ----------------------------------------------------------------------------------------------------

@@ -5,10 +5,26 @@ from typing import Any
 
 import pytest
 
-from baton.core.commands import CreateConversation, CreateGrant, RespondPrompt, SendMessage
+from baton.core.commands import (
+    CreateConversation,
+    CreateGrant,
+    ForkConversation,
+    RespondPrompt,
+    RetryRun,
+    SendMessage,
+)
 from baton.core.errors import AlreadyResolved, Conflict, InvalidRequest, NotFound
 from baton.core.events import ModeChanged, PromptOpened, PromptResolved
-from baton.core.frames import Execute, PermissionApplied, PermissionRequest, PermissionResponse, PromptAsked, SetMode
+from baton.core.frames import (
+    Aborted,
+    Execute,
+    PermissionApplied,
+    PermissionCancel,
+    PermissionRequest,
+    PermissionResponse,
+    PromptAsked,
+    SetMode,
+)
 from baton.core.ids import ConversationId, RequestId
 from baton.core.models import (
     Conversation,
@@ -463,3 +479,108 @@ async def test_a_decision_that_the_bridge_missed_comes_with_its_next_hello(serve
     await again.recover()
     expected = await again.intake.greet(LOCAL, known={R1: (2, ("p1",))})
     assert [f.selected_option for f in expected.frames if isinstance(f, PermissionResponse)] == ["allow_once"]
+
+
+# --- an id that comes again --------------------------------------------------------------------------------------
+
+
+async def newest(server: Server, status: PromptStatus | None = None) -> Prompt:
+    return (await server.store.prompts(status))[0]
+
+
+async def test_another_question_under_an_id_that_was_answered_is_asked_and_never_gets_the_old_answer(
+    server: Server,
+) -> None:
+    await a_run(server)
+    await respond(server, await bash(server, "npm test"), "allow_once")
+    server.clock.advance(1)
+    await bash(server, "rm -rf ~")
+    second = await newest(server, PromptStatus.PENDING)
+    assert second.input == {"command": "rm -rf ~"}
+    assert len(told_agent(server)) == 1
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.AWAITING_INPUT
+    expected = await server.intake.greet(LOCAL, known={R1: (5, ("p1",))})
+    assert [frame for frame in expected.frames if isinstance(frame, PermissionResponse)] == []
+    await respond(server, second, "deny")
+    assert [option for _, option, _ in told_agent(server)] == ["allow_once", "deny"]
+
+
+async def test_the_same_question_again_is_the_same_prompt_and_hears_its_answer_again(server: Server) -> None:
+    await a_run(server)
+    await bash(server, "npm test")
+    prompt = await bash(server, "npm test")
+    assert len(await server.store.prompts()) == 1
+    assert told_agent(server) == []
+    await respond(server, prompt, "allow_once")
+    await bash(server, "npm test")
+    assert len(await server.store.prompts()) == 1
+    assert [option for _, option, _ in told_agent(server)] == ["allow_once", "allow_once"]
+
+
+async def test_another_question_under_the_id_of_one_that_waits_takes_that_back(server: Server) -> None:
+    await a_run(server)
+    first = await bash(server, "npm test")
+    server.clock.advance(1)
+    await bash(server, "npm publish")
+    assert (await server.prompts.get(ANNA, first.id)).status is PromptStatus.CANCELLED
+    assert (await newest(server, PromptStatus.PENDING)).input == {"command": "npm publish"}
+    with pytest.raises(AlreadyResolved):
+        await respond(server, first, "allow_once")
+
+
+async def test_what_was_taken_back_can_be_asked_again(server: Server) -> None:
+    await a_run(server)
+    await bash(server, "npm test")
+    server.frame(PermissionCancel(request_id=R1, seq=server.next_seq("r1"), prompt_id="p1"))
+    await server.intake.flush()
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.RUNNING
+    server.clock.advance(1)
+    await bash(server, "npm test")
+    assert (await newest(server)).status is PromptStatus.PENDING
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.AWAITING_INPUT
+
+
+# --- what lasts, and what does not -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made_in", [PermissionMode.BYPASS, PermissionMode.PLAN])
+async def test_a_fork_of_a_conversation_in_bypass_begins_in_a_mode_that_asks(
+    server: Server, made_in: PermissionMode
+) -> None:
+    server.bridge.allow_bypass = True
+    create = CreateConversation(permission_mode=made_in, working_directory="/work")
+    conversation = await server.conversations.create(ANNA, create)
+    await server.conversations.set_mode(ANNA, conversation.id, PermissionMode.BYPASS)
+    fork = await server.conversations.fork(ANNA, ForkConversation(conversation_id=conversation.id))
+    asking = PermissionMode.DEFAULT if made_in is PermissionMode.BYPASS else made_in
+    assert (fork.permission_mode, fork.bypass_until) == (asking, None)
+
+
+async def test_a_retry_brings_allowed_tools_along_and_no_new_hour_of_bypass(server: Server) -> None:
+    server.bridge.allow_bypass = True
+    await a_run(server, allowed_tools=("Bash(npm test)",), permission_mode=PermissionMode.BYPASS)
+    await bash(server, "npm publish")
+    await server.runs.abort(ANNA, R1)
+    server.frame(Aborted(request_id=R1, seq=server.next_seq("r1")))
+    await server.intake.flush()
+    await server.leap(2 * 3600)
+    await server.runs.retry(ANNA, RetryRun(request_id=R1, new_request_id=RequestId("r2")))
+    server.start("r2")
+    for prompt_id, command in (("q1", "npm test"), ("q2", "npm publish")):
+        asked = PromptAsked(
+            prompt_id=prompt_id, type=Type.TOOL_PERMISSION, title="?", tool_name="Bash", input={"command": command}
+        )
+        server.frame(PermissionRequest(request_id=RequestId("r2"), seq=server.next_seq("r2"), prompt=asked))
+    await server.intake.flush()
+    assert [(name, option) for name, option, _ in told_agent(server)][-1] == ("q1", "allow_once")
+    assert (await newest(server, PromptStatus.PENDING)).input == {"command": "npm publish"}
+
+
+async def test_a_rule_that_answers_does_not_let_a_run_go_on_that_still_waits(server: Server) -> None:
+    await a_run(server)
+    first = await bash(server, "npm test")
+    await ask(server, "Read", "p2", input={"file_path": "src/a.py"})
+    assert [name for name, _, _ in told_agent(server)] == ["p2"]
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.AWAITING_INPUT
+    await respond(server, first, "deny")
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.RUNNING

@@ -1,4 +1,4 @@
-"""Databases for the tests of stores; and the contract's asserts say what they compared, as a test module's do."""
+"""Databases for the tests of stores."""
 
 import asyncio
 import shutil
@@ -6,20 +6,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite(
-    "baton.testing.store_contract",
-    "baton.testing.store_machine",
-    "baton.testing.store_rules_cleaning",
-    "baton.testing.store_rules_commit",
-    "baton.testing.store_rules_lists",
-    "baton.testing.store_rules_permissions",
-    "baton.testing.store_rules_read",
-    "baton.testing.store_rules_search",
-    "baton.testing.store_rules_tokens",
-)
-
-from baton.storage.sqlite_migrate import migrate_sqlite  # noqa: E402 - after the rewriting is asked for
-from baton.testing.clock import FakeClock  # noqa: E402
+from baton.storage.sqlite_migrate import migrate_sqlite
+from baton.testing.clock import FakeClock
 
 
 @pytest.fixture(scope="session")
