@@ -30,9 +30,11 @@ from baton.stopping import within
 from baton.web.access import Access
 from baton.web.fanout import Fanout
 from baton.web.gate import Gate
-from baton.web.rest import setup_rest
+from baton.web.rest import Metrics, setup_rest
 from baton.web.rest.health import HealthFacts
+from baton.web.rest.numbers import Numbers
 from baton.web.sockets import SocketServer
+from baton.web.throttle import TELL_EVERY_S, Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +90,7 @@ class Server:
             client_origins=[settings.client_url],
             names=settings.host_names,
             auth_enabled=settings.auth,
+            throttle=Throttle(limits, clock, settings.trusted_proxy),
         )
         self.sockets = SocketServer(
             self.services, self.fanout, self.access, limits, clock, transports=settings.transports
@@ -116,8 +119,16 @@ class Server:
         app.on_shutdown.append(self._drain)
         self.sockets.attach(app)
         self.endpoint.attach(app)
+        metrics = Metrics()
+        metrics.registry.register(Numbers(self.services, self.fanout, self.sockets, self.access.throttle))
         setup_rest(
-            app, self.services, self.access, version=__version__, health=self.health, limits=self.settings.limits
+            app,
+            self.services,
+            self.access,
+            version=__version__,
+            health=self.health,
+            limits=self.settings.limits,
+            metrics=metrics,
         )
         app.on_cleanup.append(self._close)
 
@@ -178,6 +189,7 @@ class Server:
         await self.jobs.every(SWEEP_EVERY_S, "deadlines", services.deadlines.sweep)
         await self.jobs.every(SILENCE_EVERY_S, "silence", services.silence.sweep)
         await self.jobs.every(TOKENS_EVERY_S, "tokens", services.tokens.sweep)
+        await self.jobs.every(TELL_EVERY_S, "refusals", self.access.throttle.tell)
         every_s = self.settings.limits.clean_up_every_s
         first_s = min(every_s, FIRST_CLEAN_UP_S)
         await self.jobs.every(every_s, "clean-up", services.cleaning.clean_up, first_s=first_s)

@@ -1,5 +1,6 @@
 """What one setting is, how its text is read, and what is accepted, in words for error texts and documentation."""
 
+import ipaddress
 import math
 import os
 import re
@@ -152,6 +153,10 @@ def _read_folders(text: str) -> tuple[Path, ...]:
     return folders
 
 
+def _read_networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(part) for part in _split_list(text))
+
+
 def _read_secret(text: str) -> str:
     if len(text) < TOKEN_MIN_LENGTH or not re.fullmatch(r"[\x21-\x7e]+", text):
         raise ValueError(text)
@@ -183,6 +188,7 @@ LOG_FILE = Kind("a file, or none", lambda text: None if text == "none" else Path
 TEXT = Kind("a text", _read_text)
 ACP_COMMANDS = Kind("name=command, several separated by ';'", lambda text: tuple(parse_acp_commands(text).items()))
 NAMES = Kind("names separated by commas", lambda text: tuple(_split_list(text)))
+NETWORKS = Kind("addresses or networks such as 10.0.0.0/8, separated by commas", _read_networks)
 HOST = Kind("an address or host name of this machine", _read_text)
 SECRET = Kind(f"at least {TOKEN_MIN_LENGTH} printable characters without spaces", _read_secret)
 

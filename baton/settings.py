@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,6 +69,14 @@ class Settings:
         "http://localhost:5173",
         kinds.ORIGIN,
         help="A page served elsewhere that may connect, such as a dev server.",
+    )
+    trusted_proxy: tuple[IPv4Network | IPv6Network, ...] = declare(
+        "BATON_TRUSTED_PROXY",
+        (),
+        kinds.NETWORKS,
+        help="Proxies whose X-Forwarded-For is believed: who came is its last address that is none of them. "
+        "Others may write there what they like.",
+        shown="none",
     )
     store: str | None = declare(
         "BATON_STORE",
@@ -239,6 +248,12 @@ LIMIT_HELP: Final[dict[str, str]] = {
     "stuck_after_s": "Silence of a run after which its bridge is asked what it waits for; 0: never.",
     "stuck_grace_s": "How long a silent run that waits for nothing may still go on; its deadline is shown.",
     "model_grace_s": "The same for a silent run that waits for its model.",
+    "rest_per_minute": "REST requests of one credential, all at once if need be; 0, here and below: without end.",
+    "rest_per_minute_of_address": "REST requests of one address.",
+    "commands_per_minute": "Socket events of one credential that change something.",
+    "connects_per_minute": "Sockets and bridges that one address opens.",
+    "attachments_per_minute": "Uploads of one credential.",
+    "wrong_tokens": "Wrong tokens of one address until it must wait between two, from 1 s to 5 minutes; 0: never.",
     "trash_keep_days": "How many days a deleted conversation can be restored; then it is removed for good.",
     "retention_days": "After how many days without a change a conversation is deleted by itself; 0: never.",
     "attachment_keep_s": "How long an attachment that no conversation uses is kept, such as an unsent upload.",
@@ -249,7 +264,19 @@ LIMIT_HELP: Final[dict[str, str]] = {
 MOST_DAYS: Final = 36_500
 """A hundred years: much more, and no calendar has the day before."""
 _LIMITS_FROM_ZERO: Final = frozenset(
-    {"abort_grace_s", "flush_floor_s", "prompt_timeout_s", "retention_days", "stuck_after_s"}
+    {
+        "abort_grace_s",
+        "attachments_per_minute",
+        "commands_per_minute",
+        "connects_per_minute",
+        "flush_floor_s",
+        "prompt_timeout_s",
+        "rest_per_minute",
+        "rest_per_minute_of_address",
+        "retention_days",
+        "stuck_after_s",
+        "wrong_tokens",
+    }
 )
 _LIMIT_KINDS: Final = {"prompt_timeouts_s": kinds.PROMPT_TIMEOUTS, "prompt_stages_s": kinds.SECONDS_LIST}
 
@@ -287,7 +314,7 @@ def _limit_kind(item: "dataclasses.Field[Any]") -> kinds.Kind:
         return _LIMIT_KINDS[item.name]
     if item.name.endswith("_days"):
         return kinds.whole(0 if from_zero else 1, MOST_DAYS)
-    return kinds.whole(1) if item.type is int else kinds.seconds(from_zero=from_zero)
+    return kinds.whole(0 if from_zero else 1) if item.type is int else kinds.seconds(from_zero=from_zero)
 
 
 def _limit_default(item: "dataclasses.Field[Any]") -> str:

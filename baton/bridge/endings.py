@@ -56,6 +56,7 @@ _STATUSES: Final[dict[int, tuple[str, Next]]] = {
         "the address that --backend names here",
         Next.SLOWLY,
     ),
+    429: ("The server has refused too much from this address (429): look at the token", Next.SLOWLY),
     404: ("There is no Baton at this address (404): look at --backend", Next.SLOWLY),
 }
 

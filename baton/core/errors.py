@@ -101,6 +101,16 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class RateLimited(Unavailable):
+    """Too much, too fast, or too many wrong tokens; the same call works in `retry_after_s` whole seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(f"{message}; try again in {retry_after_s} s")
+        self.retry_after_s: Final = retry_after_s
+
+
 class Draining(Unavailable):
     """The server is shutting down and takes no new work."""
 

@@ -63,6 +63,19 @@ class Limits:
         seconds = named.get(risk, named.get(prompt_type, self.prompt_timeout_s))
         return seconds or None
 
+    rest_per_minute: int = 6_000
+    """REST requests of one credential; 0, here and below: without end. So many may come at once, and refill over a
+    minute. The page asks about ten times when it opens; a program that reads a history page after page stays below."""
+    rest_per_minute_of_address: int = 30_000
+    """The same of one address, whoever asks: a whole office may come from one."""
+    commands_per_minute: int = 3_000
+    """Socket events of one credential that change something, over all of its sockets. A person sends a few."""
+    connects_per_minute: int = 6_000
+    """Sockets and bridges that one address opens. After a restart all tabs of an office come back within seconds."""
+    attachments_per_minute: int = 300
+    """Uploads of one credential: each may be `attachment_max_bytes` large."""
+    wrong_tokens: int = 20
+    """Different wrong tokens of one address, or tries of the same one, until further ones must wait ever longer."""
     trash_keep_days: int = 30
     """How long what was deleted can be restored."""
     retention_days: int = 0

@@ -135,6 +135,10 @@ class Draft:
         runs = [move.run for move in self._runs.values()]
         return runs if self.new_run is None else [self.new_run, *runs]
 
+    def ended_prompts(self) -> list[Prompt]:
+        """The prompts that end with this change, or came with their end."""
+        return [self._prompts[prompt_id].prompt for prompt_id in self._audit]
+
     @property
     def is_bare(self) -> bool:
         """Whether there is nothing to store beside a journal row."""

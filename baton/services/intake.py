@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from baton.core import lifecycle
 from baton.core.errors import LeaseLost, Unavailable
 from baton.core.events import Event, RunChanged
-from baton.core.frames import Abort, RunFrame, ServerFrame, SetMode
+from baton.core.frames import Abort, RunFrame, ServerFrame, SetMode, Stream
 from baton.core.ids import BridgeId, ConversationId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Failure, PromptStatus, RunStatus
@@ -85,6 +85,7 @@ class Intake:
         self._store = store
         self._asking = asking
         self._lanes = lanes
+        self._tally = lanes.tally
         self._link = link
         self._dispatcher = dispatcher
         self._clock = clock
@@ -123,6 +124,8 @@ class Intake:
         if inbox is None:
             inbox = _Inbox(place.conversation_id, frame.request_id, bridge_id, place.bridge_seq)
             self._inboxes[frame.request_id] = inbox
+        if type(frame) is Stream:
+            self._tally.deltas_in += len(frame.events)
         inbox.received = frame.seq
         inbox.frames.append(frame)
         self._wake.set()
@@ -140,6 +143,11 @@ class Intake:
     def waiting_frames(self) -> int:
         """Frames that are not on disk yet, for metrics."""
         return sum(len(inbox.frames) for inbox in self._inboxes.values())
+
+    @property
+    def waiting_runs(self) -> int:
+        """Runs that have such frames."""
+        return len(self._inboxes)
 
     # --- RunIntake: presence -----------------------------------------------------------------------------------
 
@@ -272,8 +280,11 @@ class Intake:
             outcomes: Sequence[Outcome] = ()
             try:
                 if works:
+                    began = self._clock.monotonic()
                     outcomes = await self._lanes.writes.commit([work.draft.change() for work in works])
                     self._show(works, outcomes)
+                    self._tally.flush_s.add(self._clock.monotonic() - began)
+                    self._tally.flush_frames.add(sum(work.taken for work in works))
             finally:
                 for index, work in enumerate(works):
                     committed = index < len(outcomes) and isinstance(outcomes[index], Committed)

@@ -33,6 +33,7 @@ from baton.core.stored import (
     Lost,
     Outcome,
 )
+from baton.core.tally import Tally
 from baton.core.transcript import Transcript
 from baton.services.drafts import Draft
 from baton.services.memory import LiveRun, Memory
@@ -82,7 +83,8 @@ class Lanes:
         self.standing = StandingGrants()
         self.bypassing: dict[ConversationId, datetime] = {}
         """Conversations in `bypassPermissions`, and until when."""
-        self.writes = Writes(store)
+        self.tally = Tally()
+        self.writes = Writes(store, clock, self.tally)
         self.released: Callable[[ConversationId], None] = lambda conversation_id: None
         """Called when a lane becomes free, for those that do not wait in line (the stream's flush)."""
         self.capacity_freed: Callable[[], None] = lambda: None
@@ -209,6 +211,7 @@ class Lanes:
         self.places.note(draft.stored_runs(), draft.journal)
         self.standing.note(draft.grants)
         if not draft.is_bare:
+            self.tally.note(draft.stored_runs(), draft.ended_prompts())
             self.note_bypass(draft.memory.conversation)
 
     def note_bypass(self, conversation: Conversation) -> None:

@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import Sequence
 
 from baton.core.errors import Unavailable
-from baton.core.ports import Store
+from baton.core.ports import Clock, Store
 from baton.core.stored import Change, Outcome
+from baton.core.tally import Tally
 
 
 class Writes:
     """See the module."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock, tally: Tally) -> None:
         self._store = store
+        self._clock = clock
+        self._tally = tally
         self.is_ok = True
         """Whether the last write worked, as far as the store is concerned; for /health."""
 
@@ -22,6 +25,7 @@ class Writes:
         It may still happen, and the caller holds lanes: who read them anew before it would know less than the disk,
         and give out the same seq again. Cancelled a second time, it goes at once (a shutdown that takes too long).
         """
+        began = self._clock.monotonic()
         writing = asyncio.ensure_future(self._store.commit(changes))
         try:
             outcomes = await asyncio.shield(writing)
@@ -30,8 +34,10 @@ class Writes:
             raise
         except Unavailable:
             self.is_ok = False
+            self._tally.write_failures += 1
             raise
         self.is_ok = True
+        self._tally.write_s.add(self._clock.monotonic() - began)
         return outcomes
 
     async def look_again(self) -> None:

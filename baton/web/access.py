@@ -16,9 +16,11 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from baton.core.commands import AccountRole, Identity
-from baton.core.errors import BatonError, Forbidden, Unauthenticated
+from baton.core.errors import Forbidden, Unauthenticated
 from baton.core.ids import UserId
-from baton.web.wire import encode, error_body, http_status
+from baton.web.source import bearer
+from baton.web.throttle import Throttle
+from baton.web.wire import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class TokenVerifier(Protocol):
 class Access:
     """The rules of one server. `host` is what it listens on, `port` may be 0 where the system chose one.
 
+    `throttle`: how much may be asked, and how often wrongly; None: without end.
     `names` are further Host values (`example.org`, `example.org:8080`) that are this server.
     """
 
@@ -63,8 +66,10 @@ class Access:
         client_origins: Sequence[str] = (),
         names: Sequence[str] = (),
         auth_enabled: bool = True,
+        throttle: Throttle | None = None,
     ) -> None:
         self._tokens = tokens
+        self.throttle = throttle or Throttle.unlimited()
         self._port = port
         self._auth_enabled = auth_enabled
         self._is_loopback = _is_loopback(host)
@@ -76,6 +81,7 @@ class Access:
     def attach(self, app: web.Application) -> None:
         """Put the checks before everything else that `app` does, and CORS headers on all its answers."""
         app.middlewares.insert(0, self.middleware)
+        app.middlewares.insert(1, self.throttle.middleware)
         app.on_response_prepare.append(self.add_cors_headers)
 
     # --- where from ---
@@ -156,8 +162,8 @@ class Access:
     # --- who ---
 
     def identify(self, request: web.BaseRequest) -> Identity:
-        """Whose credential came with the request, of any role. Raises Unauthenticated."""
-        return self._identity(_bearer(request.headers.get(hdrs.AUTHORIZATION)), request)
+        """Whose credential came with the request, of any role. Raises Unauthenticated, RateLimited."""
+        return self._identity(bearer(request.headers.get(hdrs.AUTHORIZATION)), request)
 
     def identify_person(self, request: web.BaseRequest) -> Identity:
         """Who asks, if it is a person. Raises Unauthenticated, or Forbidden for a bridge's credential."""
@@ -169,7 +175,7 @@ class Access:
         token = auth.get("token") if isinstance(auth, Mapping) else None
         if token is not None and not isinstance(token, str):
             raise Unauthenticated("auth.token must be a string")
-        return _person(self._identity(token or _bearer(request.headers.get(hdrs.AUTHORIZATION)), request))
+        return _person(self._identity(token or bearer(request.headers.get(hdrs.AUTHORIZATION)), request))
 
     def authorize_bridge(self, request: web.BaseRequest) -> Identity:
         """The bridge that connects. Raises Unauthenticated, or Forbidden for a person's credential."""
@@ -186,7 +192,9 @@ class Access:
         token = token or request.cookies.get(self.cookie_name(request))
         if not token:
             raise Unauthenticated("A token is needed: `baton token show` tells it, the first start has printed it")
+        self.throttle.check_token(request, token)
         identity = self._tokens.verify(token)
+        self.throttle.note_token(request, token, is_right=identity is not None)
         if identity is None:
             raise Unauthenticated("The token is not valid")
         return identity
@@ -216,21 +224,10 @@ class Access:
         response.del_cookie(self.cookie_name(request), path="/")
 
 
-def refusal(error: BatonError) -> web.Response:
-    """The error as a response, for handlers that stand outside REST's own."""
-    return web.Response(status=http_status(error), body=encode(error_body(error)), content_type="application/json")
-
-
 def _person(identity: Identity) -> Identity:
     if identity.role is AccountRole.BRIDGE:
         raise Forbidden("A bridge's token cannot be used by a person")
     return identity
-
-
-def _bearer(header: str | None) -> str | None:
-    """The token of an Authorization header; a header of another kind counts as none."""
-    scheme, _, token = (header or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 # --- names and addresses ---------------------------------------------------------------------------------------

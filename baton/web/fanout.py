@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from baton.core.events import BridgesChanged, Event, RoomEvent
+from baton.core.events import BridgesChanged, Event, RoomEvent, Streamed
 from baton.core.ids import ConversationId
 from baton.core.limits import Limits
 from baton.web.engine import Connection
@@ -39,6 +39,15 @@ class _Member:
     held_bytes: int = 0
     fell_behind: bool = False
     """More was held than may wait: it is told to join again once it has its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Neighbouring events of one room, framed. `room` None: everybody's. `deltas`: events of streams in them."""
+
+    room: ConversationId | None
+    frames: list[Frame]
+    deltas: int
 
 
 class Joining:
@@ -86,6 +95,11 @@ class Fanout:
         self._sockets: dict[str, Connection] = {}
         self._rooms: dict[ConversationId, dict[str, _Member]] = {}
         self._joined: dict[str, set[ConversationId]] = {}
+        self.events_out = 0
+        """Events, each as often as it had receivers."""
+        self.deltas_out = 0
+        """The same of the stream's events in them."""
+        self.resyncs = 0
         # Not for secrets: it only spreads clients over time.
         self._random = random.Random()  # noqa: S311
 
@@ -100,6 +114,10 @@ class Fanout:
     def conversation_count(self) -> int:
         """Conversations that somebody watches."""
         return len(self._rooms)
+
+    def backlogs_bytes(self) -> list[int]:
+        """What waits for each socket, as of now."""
+        return [connection.backlog_bytes for connection in self._sockets.values()]
 
     def add(self, sid: str, connection: Connection) -> None:
         """A socket that gets what everybody gets from now on."""
@@ -163,15 +181,15 @@ class Fanout:
 
     def publish(self, events: Sequence[Event]) -> None:
         """See `core.ports.Publisher`."""
-        groups = [(room, [event_frame(*wire_event(event)) for event in some]) for room, some in self._heard(events)]
+        groups = [_framed(room, some) for room, some in self._heard(events)]
         if len(groups) == 1:
             # The usual one, a few deltas of one conversation: each socket is looked at and written to in one go,
             # since with many of them what costs is to fetch them from memory again.
-            self._put(*groups[0], Connection.transmit)
+            self._put(groups[0], Connection.transmit)
             return
         outbox: defaultdict[Connection, list[Frame]] = defaultdict(list)
-        for room, frames in groups:
-            self._put(room, frames, lambda connection, frames: outbox[connection].extend(frames))
+        for group in groups:
+            self._put(group, lambda connection, frames: outbox[connection].extend(frames))
         for connection, frames in outbox.items():
             connection.transmit(frames)
 
@@ -187,13 +205,18 @@ class Fanout:
             if self._sockets if room is None else room in self._rooms:
                 yield room, some
 
-    def _put(self, room: ConversationId | None, frames: list[Frame], put: _Put) -> None:
-        if room is None:
-            self._put_for_all(frames, put)
+    def _put(self, group: _Group, put: _Put) -> None:
+        if group.room is None:
+            receivers = len(self._sockets)
+            self._put_for_all(group.frames, put)
         else:
-            self._put_for_room(self._rooms.get(room, {}), frames, put)
+            receivers = self._put_for_room(self._rooms.get(group.room, {}), group.frames, put)
+        self.events_out += len(group.frames) * receivers
+        self.deltas_out += group.deltas * receivers
 
-    def _put_for_room(self, room: dict[str, _Member], frames: list[Frame], put: _Put) -> None:
+    def _put_for_room(self, room: dict[str, _Member], frames: list[Frame], put: _Put) -> int:
+        """How many of the room they are for: all but those that have to join again."""
+        receivers = len(room)
         late: list[_Member] = []
         for member in room.values():
             connection = member.connection
@@ -206,6 +229,7 @@ class Fanout:
                 put(connection, frames)
         for member in late:
             put(member.connection, [self._expel(member)])
+        return receivers - len(late)
 
     def _put_for_all(self, frames: list[Frame], put: _Put) -> None:
         hopeless_bytes = 2 * self._backlog_max_bytes
@@ -226,12 +250,22 @@ class Fanout:
     def _expel(self, member: _Member) -> Frame:
         """Take it out of the room; the event that tells it."""
         self.leave(member.sid, member.conversation_id)
+        self.resyncs += 1
         logger.warning(
             "📡 a browser does not keep up and must join again",
             extra={"action": "socket.resync", "sid": member.sid, "conversationId": member.conversation_id},
         )
         retry_after_ms = self._random.randint(*RESYNC_AFTER_MS)
         return event_frame(RESYNC, {"conversationId": member.conversation_id, "retryAfterMs": retry_after_ms})
+
+
+def _framed(room: ConversationId | None, events: Iterator[Event]) -> _Group:
+    frames, deltas = [], 0
+    for event in events:
+        frames.append(event_frame(*wire_event(event)))
+        if isinstance(event, RoomEvent) and isinstance(event.payload, Streamed):
+            deltas += len(event.payload.events)
+    return _Group(room, frames, deltas)
 
 
 def _room_of(event: Event) -> ConversationId | None:

@@ -24,6 +24,7 @@ from baton.core.events import BridgesChanged, ServerDraining
 from baton.core.ids import ConversationId, ProjectId, PromptId, RequestId, TokenId
 from baton.core.limits import Limits
 from baton.core.ports import Clock
+from baton.core.tally import Spread
 from baton.schemas import browser
 from baton.schemas.codec import iso, to_wire
 from baton.services.catalog import Services
@@ -216,6 +217,23 @@ ACTIONS: Final[Mapping[str, Callable[[Ask, Any], Awaitable[Payload]]]] = {
 }
 """What each event of `schemas.browser.EVENTS` does."""
 
+COMMANDS: Final = frozenset(
+    {
+        "chat:send-message",
+        "chat:retry",
+        "chat:extend",
+        "chat:queue-update",
+        "chat:queue-remove",
+        "chat:queue-move",
+        "chat:queue-resume",
+        "conversation:create",
+        "permission:respond",
+        "prompt:extend",
+        "permission:set-mode",
+    }
+)
+"""Those that write, and count against `commands_per_minute`. Not `chat:abort`: what runs can always be stopped."""
+
 
 # --- the server ------------------------------------------------------------------------------------------------
 
@@ -241,6 +259,8 @@ class SocketServer:
         self._clients: dict[str, Client] = {}
         self._sweeping: asyncio.Task[None] | None = None
         self._is_draining = False
+        self.loop_lag_s = Spread()
+        """How late the sweep wakes: what everything else on the loop has had to wait too."""
         self._library = _Library(self, limits, clock, transports)
 
     def attach(self, app: web.Application) -> None:
@@ -284,8 +304,10 @@ class SocketServer:
 
     async def _sweep(self) -> None:
         while True:
+            due_at = self._clock.monotonic() + SWEEP_S
             await self._clock.sleep(SWEEP_S)
             now = self._clock.monotonic()
+            self.loop_lag_s.add(max(0.0, now - due_at))
             for connection in self._library.engine.connections():
                 try:
                     await connection.tick(now)
@@ -352,6 +374,8 @@ class SocketServer:
         if len(arguments) > 1:
             raise InvalidRequest("An event has one payload", fields={"payload": ["More than one."]})
         command = browser.load_event(name, arguments[0] if arguments else None, self._limits)
+        if name in COMMANDS:
+            self._access.throttle.take_command(ask.who)
         return await ACTIONS[name](ask, command)
 
 

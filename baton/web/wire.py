@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
+from aiohttp import hdrs, web
 
 from baton.core import events
-from baton.core.errors import AlreadyResolved, BatonError
+from baton.core.errors import AlreadyResolved, BatonError, RateLimited
 from baton.core.models import Prompt, Run
 from baton.schemas.codec import dump_event, iso, to_wire
 from baton.services.snapshots import Snapshot
@@ -57,6 +58,22 @@ def is_internal(error: BaseException) -> bool:
 def http_status(error: BaseException) -> int:
     """REST's status for this error."""
     return 500 if is_internal(error) or not isinstance(error, BatonError) else HTTP_STATUS[error.code]
+
+
+def error_headers(error: BaseException) -> dict[str, str]:
+    """Headers that belong to the error where it is said over HTTP."""
+    return {hdrs.RETRY_AFTER: str(error.retry_after_s)} if isinstance(error, RateLimited) else {}
+
+
+def refusal(error: BatonError) -> web.Response:
+    """The error as a response, for what stands outside REST's own error shaping."""
+    return web.Response(
+        status=http_status(error),
+        body=encode(error_body(error)),
+        headers=error_headers(error),
+        content_type="application/json",
+        charset="utf-8",
+    )
 
 
 def error_body(error: BaseException) -> Payload:

@@ -5,7 +5,7 @@ Every answer that a test gets is held against the schema that its route promises
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +29,8 @@ from baton.web.access import Access
 from baton.web.rest import HealthFacts, setup_rest
 from baton.web.rest.route import Route
 from baton.web.rest.table import ROUTES
+from baton.web.source import Network
+from baton.web.throttle import Throttle
 from tests.services.harness import LOCAL, Bridge, Browser, opened
 
 TOKENS: Final = {
@@ -72,6 +74,7 @@ class Stage:
 
     app: web.Application
     services: Services
+    access: Access
     bridge: Bridge
     browser: Browser
     clock: FakeClock
@@ -157,18 +160,20 @@ def route_of(method: str, path: str) -> Route | None:
 
 
 @asynccontextmanager
-async def stage(path: Path, *, limits: Limits = LIMITS) -> AsyncIterator[Stage]:
+async def stage(
+    path: Path, *, limits: Limits = LIMITS, trusted_proxies: Sequence[Network] = ()
+) -> AsyncIterator[Stage]:
     """A server that was just started."""
     async with opened(path) as store:
         bridge, browser, clock = Bridge(), Browser(), FakeClock()
         services = build_services(store=store, publisher=browser, link=bridge, clock=clock, limits=limits)
         app = web.Application()
-        access = Access(Tokens(), host="127.0.0.1", port=0)
+        access = Access(Tokens(), host="127.0.0.1", port=0, throttle=Throttle(limits, clock, trusted_proxies))
         access.attach(app)
         server = TestServer(app, host="127.0.0.1")
         # Browsers keep cookies of addresses; aiohttp only when told so.
         session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
-        set_up = Stage(app, services, bridge, browser, clock, session, "")
+        set_up = Stage(app, services, access, bridge, browser, clock, session, "")
 
         async def health() -> HealthFacts:
             return set_up.facts

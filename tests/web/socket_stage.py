@@ -34,6 +34,7 @@ from baton.web.access import Access
 from baton.web.engine import Connection
 from baton.web.fanout import Fanout
 from baton.web.sockets import SocketServer
+from baton.web.throttle import Throttle
 
 TOKEN = "a-token"
 BRIDGE_TOKEN = "a-bridge-token"
@@ -193,7 +194,14 @@ async def open_stage(
 ) -> AsyncIterator[Stage]:
     limits, script, clock = limits or Limits(), script or Script(), FakeClock()
     fanout = Fanout(limits)
-    access = Access(Tokens(), host="127.0.0.1", port=0, client_origins=["http://localhost:5173"], auth_enabled=auth)
+    access = Access(
+        Tokens(),
+        host="127.0.0.1",
+        port=0,
+        client_origins=["http://localhost:5173"],
+        auth_enabled=auth,
+        throttle=Throttle(limits, clock),
+    )
     sockets = SocketServer(
         script.services(clock, limits), fanout, access, limits, clock, transports=transports or ("websocket", "polling")
     )

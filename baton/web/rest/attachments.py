@@ -24,6 +24,7 @@ _KEEP: Final = "private, max-age=31536000, immutable"
 
 async def add(call: Call) -> web.Response:
     """What it is called from now on."""
+    call.desk.access.throttle.take_upload(call.who)
     upload = await read_upload(call.request, call.desk.limits.attachment_max_bytes)
     attachment = await call.services.attachments.add(
         call.who, filename=upload.filename, mime_type=upload.mime_type, content=upload.content

@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from baton.core.errors import BatonError, InvalidRequest, NotFound, TooLarge
 from baton.web.rest.answers import raw_json
-from baton.web.wire import error_body, http_status
+from baton.web.wire import error_body, error_headers, http_status
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def error_response(request: web.BaseRequest, error: BaseException) -> web.Respon
         logger.warning("❌ answer cut short", extra={"action": "rest.cut", "path": request.path, "status": status})
         if request.transport is not None:
             request.transport.abort()
-    return _respond(body, status, {})
+    return _respond(body, status, error_headers(error))
 
 
 def _has_begun(request: web.BaseRequest) -> bool:

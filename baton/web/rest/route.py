@@ -190,6 +190,7 @@ class Entrance:
         who = self._desk.access.identify(request)
         if who.role not in self._route.roles:
             raise Forbidden(f"A {who.role} credential may not do this")
+        self._desk.access.throttle.take_request(who)
         return who
 
     async def _raw_body(self, request: web.Request) -> object:
