@@ -1,6 +1,14 @@
-# The server with the in-process bridge: agents work in /workspace, state that is no document lives in /data.
-FROM python:3.12-slim
+# syntax=docker/dockerfile:1
+# One image for the server and for a bridge. Agents work in /workspace; state that is no document lives in /data.
 
+FROM python:3.12-slim AS wheel
+WORKDIR /src
+COPY . .
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM python:3.12-slim
+# git is what agents look at folders with. Its version is that of the base image's Debian.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends git \
  && rm -rf /var/lib/apt/lists/* \
@@ -8,11 +16,14 @@ RUN apt-get update \
  && install --directory --owner baton --group baton --mode 0700 /data \
  && install --directory --owner baton --group baton /workspace
 
-COPY . /src
-RUN pip install --no-cache-dir '/src[claude]' && rm -rf /src
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
+    pip install --no-cache-dir "$(echo /wheels/*.whl)[claude]"
 
-USER baton
+# By number, so that a platform can see that it is not root.
+USER 1000:1000
 WORKDIR /workspace
 ENV BATON_DATA=/data
 EXPOSE 3001
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s --retries=12 \
+  CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://localhost:' + os.environ.get('PORT', '3001') + '/health', timeout=3)"]
 CMD ["baton", "serve", "--host", "0.0.0.0"]

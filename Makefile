@@ -120,18 +120,42 @@ backup: $(VENV)/.run ## Make a backup that was read back (ARGS="/mnt/disk --keep
 restore: $(VENV)/.run ## Bring a backup back (ARGS="FILE", ARGS="FILE --conversation ID")
 	@$(BIN)/baton db restore $(ARGS)
 
+.PHONY: bridge
+bridge: $(VENV)/.run ## Run agents on this machine for a server (ARGS="--backend https://... --workspace ~/my-project")
+	@exec $(BIN)/baton bridge $(ARGS)
+
+.PHONY: doctor
+doctor: $(VENV)/.run ## Find out what is wrong, and the command that cures it
+	@$(BIN)/baton doctor $(ARGS)
+
+.PHONY: status
+status: $(VENV)/.run ## Page, server, database and bridge in four lines
+	@$(BIN)/baton doctor --brief $(ARGS)
+
+.PHONY: debug-info
+debug-info: $(VENV)/.run ## Collect what helps others to help you: no content, no tokens
+	@$(BIN)/baton debug-info $(ARGS)
+
+# The server makes the bridge's token at its first start; the bridge has a data folder of its own, where it then lies.
 .PHONY: docker-up
-docker-up: ## Start Baton and MongoDB in containers
-	@docker compose up --detach --build --wait
-	@docker compose exec backend baton token show | sed 's|^|http://localhost:3001/?token=|'
+docker-up: ## Start Baton, MongoDB and a bridge in containers
+	@docker compose up --detach --build --wait mongodb backend
+	@docker compose exec -T backend baton token show bridge \
+	  | docker compose run --rm -T --no-deps --build bridge sh -c 'umask 077; cat > /data/bridge.token'
+	@docker compose up --detach --build --wait bridge
+	@docker compose exec -T backend baton token show | sed 's|^|http://localhost:3001/?token=|'
 
 .PHONY: docker-down
 docker-down: ## Stop the containers; the data stays
 	@docker compose down
 
+.PHONY: docker-restart
+docker-restart: ## Restart the containers (ARGS=backend only that one); nothing that is stored is lost
+	@docker compose restart $(ARGS)
+
 .PHONY: logs
-logs: ## Follow the logs of the containers
-	@docker compose logs --follow --tail 200
+logs: ## Follow the logs of the containers (ARGS=backend only its own)
+	@docker compose logs --follow --tail 200 $(ARGS)
 
 .PHONY: clean
 clean: ## Remove the environment, caches and builds; never data

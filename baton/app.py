@@ -88,6 +88,7 @@ class Server:
             port=settings.port,
             public_url=settings.public_url,
             client_origins=[settings.client_url],
+            names=settings.host_names,
             auth_enabled=settings.auth,
             throttle=Throttle(limits, clock, settings.trusted_proxy),
         )
@@ -162,6 +163,8 @@ class Server:
             await bring_up_to_date(self.settings, self.clock)
         await self.store.open()
         await self.services.tokens.load()
+        origins = [self.settings.origin, self.settings.client_url]
+        logger.info("cors: pages of these origins may connect", extra={"action": "cors.allowed", "origins": origins})
         await self.jobs.start()
         if not await self._take_over():
             logger.warning("another process owns the database: waiting", extra={"action": "store.lease_waits"})

@@ -53,6 +53,7 @@ async def run_bridge(
         )
         try:
             bridge = make_bridge(settings, spool, token)
+            _log_start(settings, spool)
             tell(_welcome(settings, page.getsockname()[1], has_token=token is not None))
             async with _health_page(bridge, page), _shown(bridge, show):
                 ending = await _serve(bridge, settings.limits.shutdown_s)
@@ -113,6 +114,21 @@ async def _serve(bridge: OutsideBridge, limit_s: float) -> Ending | None:
         await bridge.close()
     logger.info("the bridge has stopped", extra={"action": "server.stopped"})
     return ending
+
+
+def _log_start(settings: BridgeSettings, spool: SpoolFolder) -> None:
+    """What it runs with that matters when a link breaks: who looks for a timeout in the log finds how long it is."""
+    logger.info(
+        "🌉 bridge started",
+        extra={
+            "action": "server.started",
+            "bridgeId": spool.bridge_id,
+            "url": settings.backend,
+            "websocketTimeout": settings.websocket_timeout,
+            "reconnectionDelay": settings.reconnection_delay,
+            "reconnectionAttempts": settings.reconnection_attempts,
+        },
+    )
 
 
 # --- what people see ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import importlib.metadata
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -56,6 +56,13 @@ class Settings:
         help="Address under which people reach the server, where that is not localhost: requests for other hosts and "
         "from pages of other origins are refused.",
         shown="http://localhost:PORT",
+    )
+    host_names: tuple[str, ...] = declare(
+        "BATON_HOST_NAMES",
+        (),
+        kinds.NAMES,
+        help="Further host names that are this server, such as a container's own for a bridge in its network.",
+        shown="none",
     )
     client_url: str = declare(
         "CLIENT_URL",
@@ -334,12 +341,14 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     dotenv: Path | None = Path(".env"),
+    without: Collection[str] = (),
 ) -> Settings:
     """The settings from options (by field name), the environment, `.env` in the current folder, and defaults.
 
+    Variables of the environment that are named by `without` do not count.
     Raises ConfigError that names every wrong or unknown variable at once, with its value and what is accepted.
     """
-    environ = os.environ if environ is None else environ
+    environ = _only(os.environ if environ is None else environ, without)
     problems: list[str] = []
     settings = Settings(**_read_all(settings_table(), options or {}, environ, dotenv, problems))
     problems += _contradictions(settings, environ)
@@ -352,13 +361,18 @@ def load_bridge(
     *,
     environ: Mapping[str, str] | None = None,
     dotenv: Path | None = Path(".env"),
+    without: Collection[str] = (),
 ) -> BridgeSettings:
     """As `load`, for `baton bridge`."""
     problems: list[str] = []
-    environ = os.environ if environ is None else environ
+    environ = _only(os.environ if environ is None else environ, without)
     settings = BridgeSettings(**_read_all(bridge_table(), options or {}, environ, dotenv, problems))
     _refuse(problems)
     return settings
+
+
+def _only(environ: Mapping[str, str], without: Collection[str]) -> Mapping[str, str]:
+    return {name: value for name, value in environ.items() if name not in without}
 
 
 def _read_all(

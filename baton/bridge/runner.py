@@ -297,7 +297,7 @@ class Runner:
         self._ended[work.task.request_id] = None
         if len(self._ended) > _REMEMBERED_RUNS:
             self._ended.popitem(last=False)
-        logger.debug("📡 a run has ended", extra=_about(work, "run.ended"))
+        logger.info("📡 claude:stream has ended", extra={**_about(work, "run.ended"), "frame": type(final).__name__})
         self._advance()
 
     def _forget(self, work: _Work) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -118,10 +117,9 @@ def _load_good(read: "Callable[..., Read]", options: Mapping[str, str]) -> "tupl
     except ConfigError as error:
         wrong = error.message.splitlines()
     names = {_name(line) for line in wrong}
-    good = {name: value for name, value in os.environ.items() if name not in names}
     is_in_file = any(_IN_FILE.search(line) for line in wrong)
     try:
-        return read(options, environ=good, **({"dotenv": None} if is_in_file else {})), wrong
+        return read(options, without=names, **({"dotenv": None} if is_in_file else {})), wrong
     except ConfigError:
         # Two that contradict each other, or an option: which then is named by itself.
         return read(options, environ={}, dotenv=None), wrong

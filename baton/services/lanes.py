@@ -37,6 +37,7 @@ from baton.core.tally import Tally
 from baton.core.transcript import Transcript
 from baton.services.drafts import Draft
 from baton.services.memory import LiveRun, Memory
+from baton.services.news import log_news
 from baton.services.places import Places
 from baton.services.standing import StandingGrants
 from baton.services.writes import Writes
@@ -229,7 +230,8 @@ class Lanes:
         self._publisher.publish(events)
 
     def send_frames(self, draft: Draft) -> None:
-        """Tell the bridges what the committed draft holds for them."""
+        """Tell the bridges what the committed draft holds for them, and the log what is new in it."""
+        log_news(draft)
         for bridge_id, frame in draft.frames:
             self._link.send(bridge_id, frame)
         for bridge_id, request_id in draft.released:
