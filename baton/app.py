@@ -35,6 +35,7 @@ from baton.settings import Settings
 from baton.web.access import Access
 from baton.web.fanout import Fanout
 from baton.web.gate import Gate
+from baton.web.page import find_built_page
 from baton.web.rest import setup_rest
 from baton.web.rest.health import HealthFacts, JobFacts
 from baton.web.sockets import SocketServer
@@ -118,7 +119,13 @@ class Server:
         self.sockets.attach(app)
         self.endpoint.attach(app)
         setup_rest(
-            app, self.services, self.access, version=__version__, health=self.health, limits=self.settings.limits
+            app,
+            self.services,
+            self.access,
+            version=__version__,
+            health=self.health,
+            limits=self.settings.limits,
+            built_page=find_built_page(),
         )
         app.on_cleanup.append(self._close)
 

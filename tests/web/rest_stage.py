@@ -157,7 +157,7 @@ def route_of(method: str, path: str) -> Route | None:
 
 
 @asynccontextmanager
-async def stage(path: Path, *, limits: Limits = LIMITS) -> AsyncIterator[Stage]:
+async def stage(path: Path, *, limits: Limits = LIMITS, built_page: Path | None = None) -> AsyncIterator[Stage]:
     """A server that was just started."""
     async with opened(path) as store:
         bridge, browser, clock = Bridge(), Browser(), FakeClock()
@@ -173,7 +173,7 @@ async def stage(path: Path, *, limits: Limits = LIMITS) -> AsyncIterator[Stage]:
         async def health() -> HealthFacts:
             return set_up.facts
 
-        setup_rest(app, services, access, version="1.2.3", health=health, limits=limits)
+        setup_rest(app, services, access, version="1.2.3", health=health, limits=limits, built_page=built_page)
         await server.start_server()
         set_up.url = f"http://127.0.0.1:{server.port}"
         try:
