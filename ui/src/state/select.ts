@@ -389,7 +389,7 @@ export interface BridgeFacts {
 const ALL_WELL: BridgeFacts = { kind: "ok", text: "", command: null };
 
 /** Whether something can run what is sent (to this conversation), and what to do where nothing can. */
-export function bridgeFacts(state: PageState, conversation: Conversation | null = null, origin = ""): BridgeFacts {
+export function bridgeFacts(state: PageState, conversation: Conversation | null = null, origin = ownOrigin()): BridgeFacts {
   if (state.bridges === null) return { kind: "unknown", text: "", command: null };
   const start = `baton bridge --backend ${origin} --token "$TOKEN" --workspace .`;
   const connected = state.bridges.filter((bridge) => bridge.connected);
@@ -400,6 +400,11 @@ export function bridgeFacts(state: PageState, conversation: Conversation | null 
   }
   if (connected.length === 0) return { kind: "none", text: "No bridge service connected", command: start };
   return agentFacts(own ? [own] : connected, conversation?.agent ?? null);
+}
+
+/** Where the page came from; nowhere in tests. */
+function ownOrigin(): string {
+  return typeof location === "undefined" ? "" : location.origin;
 }
 
 function agentFacts(bridges: readonly Bridge[], agentId: string | null): BridgeFacts {
