@@ -139,6 +139,7 @@ async def a_correction(page: Recording) -> None:
     await page.hear()
     server.say("r1", TextDone(message_id="m1", block=0, text="Half of it, and the rest"))
     server.say("r1", TextDelta("m2", 0, 0, "Never mind"))
+    server.say("r1", ToolStarted(message_id="m2", block=1, id="t2", name="Bash", kind="execute", title="ls"))
     await page.hear()
     server.say("r1", MessageDiscarded(message_id="m2"), TextDelta("m1", 0, 24, "."))
     await page.hear()

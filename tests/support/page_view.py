@@ -163,6 +163,9 @@ def _grow(message: Json, event: Json) -> None:
         _change_tool(message["blocks"], event)
     elif kind == "message.discarded":
         message["status"] = "discarded"
+        for block in message["blocks"]:
+            if block.get("status") == "running":
+                block.update(status="failed", isError=True)
 
 
 def _append(blocks: list[Json], event: Json, kind: str) -> None:

@@ -10,11 +10,11 @@ import {
   type Connection,
   type Escalation,
   type ListEntry,
-  type LiveMessage,
   type OutboxEntry,
   type PageState,
   type Thread,
 } from "./model";
+import { textOf } from "./streaming";
 
 export { messageOf } from "./model";
 
@@ -22,14 +22,11 @@ export { messageOf } from "./model";
 
 /** A message's text; of one that grows, by its blocks. */
 export function contentOf(message: Message): string {
-  if (message.status !== "streaming") return message.content;
-  const texts = message.blocks.flatMap((block) => (block.type === "text" && block.text.trim() ? [block.text] : []));
-  return texts.join("\n\n");
+  return message.status === "streaming" ? textOf(message.blocks) : message.content;
 }
 
 interface Shown {
   readonly ids: readonly string[];
-  readonly hiddenLive: string;
   readonly visible: readonly string[];
   readonly children: ReadonlyMap<string, readonly string[]>;
   readonly byRun: ReadonlyMap<string, readonly string[]>;
@@ -37,11 +34,10 @@ interface Shown {
 
 const shownOf = new WeakMap<ReadonlyMap<string, Message>, Shown>();
 
-/** Settled messages change seldom; of those that grow, only whether they are hidden and whose they are counts. */
+/** Made anew only when a message comes or settles: one that grows changes neither its place nor whether it is shown. */
 function shown(thread: Thread): Shown {
-  const hiddenLive = [...thread.live.values()].map(liveKey).join();
   const known = shownOf.get(thread.settled);
-  if (known?.ids === thread.ids && known.hiddenLive === hiddenLive) return known;
+  if (known?.ids === thread.ids) return known;
   const visible: string[] = [];
   const children = new Map<string, string[]>();
   const byRun = new Map<string, string[]>();
@@ -53,7 +49,7 @@ function shown(thread: Thread): Shown {
       if (message.requestId !== null) push(byRun, message.requestId, id);
     } else push(children, message.parentToolUseId, id);
   }
-  const made = { ids: thread.ids, hiddenLive, visible, children, byRun };
+  const made = { ids: thread.ids, visible, children, byRun };
   shownOf.set(thread.settled, made);
   return made;
 }
@@ -62,10 +58,6 @@ function push(lists: Map<string, string[]>, key: string, id: string): void {
   const list = lists.get(key);
   if (list === undefined) lists.set(key, [id]);
   else list.push(id);
-}
-
-function liveKey(message: LiveMessage): string {
-  return message.status === "discarded" ? `-${message.id}` : message.id;
 }
 
 /** The messages of the thread's own level, in order: without sub-agents' and without what the agent took back. */

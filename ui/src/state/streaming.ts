@@ -108,10 +108,24 @@ export function grown(message: LiveMessage, event: MessageEvent, now: number): G
         model: event.model ?? message.model,
       };
     case "message.discarded":
-      return { ...message, status: "discarded" };
+      return discarded(message, now);
     case "message.started":
       return message;
   }
+}
+
+/** Taken back: this is its end, and no whole message follows. Tools that still run will never answer. */
+function discarded(message: LiveMessage, now: number): LiveMessage {
+  const finishedAt = new Date(now).toISOString();
+  const blocks = message.blocks.map((block) =>
+    isTool(block) && block.status === "running" ? { ...block, status: "failed" as const, isError: true, finishedAt } : block,
+  );
+  return { ...message, status: "discarded", blocks, content: textOf(blocks) };
+}
+
+/** The text of the text blocks, as the server joins them. */
+export function textOf(blocks: readonly Block[]): string {
+  return blocks.flatMap((block) => (block.type === "text" && block.text.trim() ? [block.text] : [])).join("\n\n");
 }
 
 function isTool(block: Block | undefined): block is ToolUseBlock {

@@ -132,14 +132,20 @@ function growing(thread: Thread, event: MessageEvent, told: StreamTold, now: num
 
 function withLive(thread: Thread, changed: ReadonlyMap<string, LiveMessage>, seq: number): Thread {
   const live = new Map(thread.live);
-  let next = thread;
+  let { settled, ids } = thread;
   for (const [id, message] of changed) {
-    const isNew = messageOf(thread, id) === undefined;
-    live.set(id, { ...message, seq });
-    if (isNew) next = { ...next, ids: withId(next, message) };
-    else if (next.settled.has(id)) next = { ...next, settled: withoutEntry(next.settled, id) };
+    const known = messageOf(thread, id);
+    const told = { ...message, seq };
+    if (told.status === "discarded") {
+      live.delete(id);
+      settled = withEntry(settled, id, told);
+    } else {
+      live.set(id, told);
+      settled = withoutEntry(settled, id);
+    }
+    if (known === undefined) ids = withId({ ...thread, ids, live, settled }, told);
   }
-  return { ...next, live };
+  return { ...thread, live, settled, ids };
 }
 
 // --- messages ---------------------------------------------------------------------------------------------------
