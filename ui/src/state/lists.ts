@@ -15,6 +15,24 @@ export function withConversations(state: PageState, told: readonly Conversation[
   return withThreadConversations({ ...state, conversations: withEntries(state.conversations, entries) }, told);
 }
 
+/**
+ * The state without entries that a first page should have and has not: they went while the connection was away.
+ * What is older than the page's last one may still come with the next page.
+ */
+export function withoutGone(
+  state: PageState,
+  page: { readonly key: string; readonly conversations: readonly Conversation[]; readonly next: string | null },
+): PageState {
+  const listed = new Set(page.conversations.map(({ id }) => id));
+  const floor = page.next === null ? "" : (page.conversations.at(-1)?.updatedAt ?? "");
+  const conversations = filtered(state.conversations, ({ conversation }) => {
+    const { id, projectId, status, updatedAt } = conversation;
+    const belongs = page.key === listKey({ status }) || page.key === listKey({ projectId: projectId ?? undefined, status });
+    return listed.has(id) || state.open.has(id) || !belongs || updatedAt < floor;
+  });
+  return { ...state, conversations };
+}
+
 /** The state after `conversation:state`. Of one that is not in the list, the client asks for the rest. */
 export function withState(state: PageState, told: ConversationStateTold): PageState {
   const known = state.conversations.get(told.conversationId);

@@ -84,7 +84,7 @@ describe("what an agent says beside its messages", () => {
 
 describe("prompts", () => {
   const opened = wire({ name: "interactive_prompt", payload: { conversationId: HERE, seq: 2, prevSeq: 1, prompt: prompt({ seq: 2 }) } });
-  const listed = after(joined(), { type: "listed", key: "/active", conversations: [conversation()], next: null });
+  const listed = after(joined(), { type: "listed", key: "/active", isFirst: true, conversations: [conversation()], next: null });
 
   it("come into the tray and its entry's count, and go when another tab answers", () => {
     const asked = after(listed, opened);
@@ -104,7 +104,7 @@ describe("prompts", () => {
 
   it("of other conversations come from the list, and go with their state", () => {
     const other = prompt({ id: "p2", conversationId: THERE });
-    const both = after(listed, { type: "listed", key: "/active", conversations: [conversation({ id: THERE })], next: null }, {
+    const both = after(listed, { type: "listed", key: "/active", isFirst: true, conversations: [conversation({ id: THERE })], next: null }, {
       type: "pendingPrompts",
       conversationId: null,
       prompts: [other],
@@ -122,7 +122,7 @@ describe("prompts", () => {
 });
 
 describe("unread", () => {
-  const listed = after(initialState(NOW, { seenSince: AT }), { type: "listed", key: "/active", conversations: [conversation()], next: null });
+  const listed = after(initialState(NOW, { seenSince: AT }), { type: "listed", key: "/active", isFirst: true, conversations: [conversation()], next: null });
 
   it("is what changed since it was looked at", () => {
     expect(listed.conversations.get(HERE)?.isUnread).toBe(false);
@@ -204,8 +204,17 @@ describe("lists", () => {
   });
 
   it("know how far they are loaded", () => {
-    const state = after(initialState(NOW), { type: "listAsked", key: "k" }, { type: "listed", key: "k", conversations: [], next: "c" });
+    const state = after(initialState(NOW), { type: "listAsked", key: "k" }, { type: "listed", key: "k", isFirst: true, conversations: [], next: "c" });
     expect(state.lists.get("k")).toEqual({ next: "c", isLoading: false, error: null });
+  });
+
+  it("lose with a first page what went while the connection was away, and nothing that may be on the next one", () => {
+    const told = ["a", "b", "c"].map((id, at) => conversation({ id, updatedAt: `2026-01-0${3 - at}` }));
+    const state = after(initialState(NOW), { type: "conversationsTold", conversations: told });
+    const page = { type: "listed" as const, key: "/active", isFirst: true, conversations: told.slice(1, 2) };
+    expect([...after(state, { ...page, next: "more" }).conversations.keys()].sort()).toEqual(["b", "c"]);
+    expect([...after(state, { ...page, next: null }).conversations.keys()]).toEqual(["b"]);
+    expect([...after(state, { ...page, next: null, isFirst: false }).conversations.keys()].sort()).toEqual(["a", "b", "c"]);
   });
 
   it("show the mode that was changed", () => {

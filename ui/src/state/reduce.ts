@@ -47,7 +47,7 @@ export type PageEvent =
   | { readonly type: "olderFailed"; readonly conversationId: string; readonly error: ApiError }
   // lists
   | { readonly type: "listAsked"; readonly key: string }
-  | { readonly type: "listed"; readonly key: string; readonly conversations: readonly Conversation[]; readonly next: string | null }
+  | { readonly type: "listed"; readonly key: string; readonly isFirst: boolean; readonly conversations: readonly Conversation[]; readonly next: string | null }
   | { readonly type: "listFailed"; readonly key: string; readonly error: ApiError }
   | { readonly type: "conversationsTold"; readonly conversations: readonly Conversation[] }
   | { readonly type: "deleted"; readonly conversationId: string }
@@ -133,8 +133,10 @@ export function reduce(state: PageState, event: PageEvent, now: number): PageSta
       return changeThread(state, event.conversationId, (thread) => ({ ...thread, isLoadingOlder: false, olderError: event.error }));
     case "listAsked":
       return withPage(state, event.key, { isLoading: true, error: null });
-    case "listed":
-      return lists.withConversations(withPage(state, event.key, { isLoading: false, error: null, next: event.next }), event.conversations);
+    case "listed": {
+      const base = event.isFirst ? lists.withoutGone(state, event) : state;
+      return lists.withConversations(withPage(base, event.key, { isLoading: false, error: null, next: event.next }), event.conversations);
+    }
     case "listFailed":
       return withPage(state, event.key, { isLoading: false, error: event.error });
     case "conversationsTold":
