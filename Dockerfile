@@ -1,4 +1,9 @@
 # The server with the in-process bridge: agents work in /workspace, state that is no document lives in /data.
+FROM node:22-slim AS page
+COPY baton/__init__.py /src/baton/__init__.py
+COPY ui /src/ui
+RUN cd /src/ui && npm ci --no-audit --no-fund && npm run build
+
 FROM python:3.12-slim
 
 RUN apt-get update \
@@ -9,6 +14,7 @@ RUN apt-get update \
  && install --directory --owner baton --group baton /workspace
 
 COPY . /src
+COPY --from=page /src/baton/web/static/app /src/baton/web/static/app
 RUN pip install --no-cache-dir '/src[claude]' && rm -rf /src
 
 USER baton

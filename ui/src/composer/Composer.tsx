@@ -37,7 +37,7 @@ export function Composer({ thread }: { readonly thread: Thread }) {
       pickers={
         <>
           <Picker label="Permission mode" icon={<Shield aria-hidden />} value={mode} choices={modes} onChange={change} shown={modeName(mode)} isLoud={mode === "bypassPermissions"} />
-          {models.length > 0 && (
+          {models.length > 1 && (
             <Picker
               label="Model"
               icon={<Cpu aria-hidden />}

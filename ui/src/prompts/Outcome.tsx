@@ -12,7 +12,7 @@ export function Outcome({ prompt, withTitle = false }: { readonly prompt: Prompt
     <div className="outcome" data-good={isGood}>
       <p>
         <Icon aria-hidden />
-        {withTitle && <span className="outcome-title">{showHidden(prompt.title)}: </span>}
+        {withTitle && <span className="outcome-title">{showHidden(prompt.title.replace(/[:?.]$/, ""))}: </span>}
         <span>{word}{who(prompt)}</span>
       </p>
       {message !== null && message !== "" && <p className="reason">{showHidden(message)}</p>}

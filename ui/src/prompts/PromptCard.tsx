@@ -49,7 +49,7 @@ export function PromptCard({ prompt }: { readonly prompt: Prompt }) {
         {prompt.type === "tool_permission" && <Risk level={prompt.riskLevel} />}
         <Deadline prompt={prompt} />
       </header>
-      {prompt.message !== "" && prompt.message !== prompt.title && <p className="prompt-message">{showHidden(prompt.message)}</p>}
+      {prompt.type !== "plan_review" && prompt.message !== "" && prompt.message !== prompt.title && <p className="prompt-message">{showHidden(prompt.message)}</p>}
       {prompt.decision !== null && <p className="prompt-reason">{showHidden(prompt.decision.reason)}</p>}
       <Form prompt={prompt} isBusy={isBusy || !isLive} onAnswer={(response) => void answer(response)} />
     </section>

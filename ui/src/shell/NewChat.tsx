@@ -135,7 +135,7 @@ function Pickers({ here, bridges, onChange }: PickersProps) {
           onChange={(next) => onChange({ agent: next, model: null })}
         />
       )}
-      {models.length > 0 && (
+      {models.length > 1 && (
         <Picker label="Model" icon={<Cpu aria-hidden />} value={here.model ?? ""} shown={here.model === null ? "Default model" : modelName(here.model)} choices={[{ value: "", label: "Default model" }, ...models.map((one) => ({ value: one, label: modelName(one) }))]} onChange={(next) => onChange({ model: next === "" ? null : next })} />
       )}
       <Picker label="Permission mode" icon={<Shield aria-hidden />} value={here.mode} shown={modeName(here.mode)} choices={modeChoices(bridge?.allowBypass === true)} onChange={(mode) => onChange({ mode })} isLoud={here.mode === "bypassPermissions"} />

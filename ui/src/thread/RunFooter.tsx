@@ -2,7 +2,7 @@ import { Check, Copy } from "lucide-react";
 
 import { clock, cost, count, duration, fullTime, modelName } from "../app/format";
 import { useCopy } from "../kit/copy";
-import { contentOf, runFacts, useSelector } from "../state";
+import { contentOf, isFinalRun, runFacts, useSelector } from "../state";
 import type { Message } from "../wire/types";
 
 /** What a run took: model, tokens, cost and time; and a way to take its answer along. */
@@ -13,7 +13,11 @@ export function RunFooter({ message }: { readonly message: Message }) {
   });
   const { isCopied, copy } = useCopy();
   const tokensIn = facts === null ? 0 : facts.inputTokens + facts.cacheReadTokens + facts.cacheWriteTokens;
-  const isEnded = message.status !== "streaming" && message.status !== "sending";
+  const isOpen = useSelector((state) => {
+    const run = message.requestId === null ? undefined : state.open.get(message.conversationId)?.runs.get(message.requestId);
+    return run !== undefined && !isFinalRun(run);
+  });
+  const isEnded = !isOpen && message.status !== "streaming" && message.status !== "sending";
   if (!isEnded) return null;
   return (
     <footer className="run-footer">

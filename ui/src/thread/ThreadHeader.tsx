@@ -2,10 +2,11 @@ import { Folder, PanelLeft } from "lucide-react";
 
 import { cost, count, folderName, modelName } from "../app/format";
 import { StateMark } from "../kit/StateMark";
-import type { Thread } from "../state";
+import { useSelector, type Thread } from "../state";
 
 export function ThreadHeader({ thread, onOpenSidebar }: { readonly thread: Thread; readonly onOpenSidebar: () => void }) {
   const { conversation } = thread;
+  const state = useSelector((page) => page.conversations.get(thread.conversationId)?.state);
   if (conversation === null) return null;
   const { usage } = conversation;
   const tokens = usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
@@ -27,7 +28,7 @@ export function ThreadHeader({ thread, onOpenSidebar }: { readonly thread: Threa
           {tokens > 0 && <span className="thread-usage" title={`${tokens} tokens in all, caches with them`}>{count(tokens)} tokens{conversation.costUsd > 0 && `, ${cost(conversation.costUsd)}`}</span>}
         </p>
       </div>
-      <StateMark state={conversation.state} />
+      <StateMark state={state ?? conversation.state} />
     </header>
   );
 }

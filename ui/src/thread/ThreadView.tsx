@@ -16,6 +16,8 @@ import { Working } from "./Working";
 
 /** So near to the end counts as at the end. */
 const END_PX = 60;
+/** So long after a wheel, a key or a finger a scroll is the person's. */
+const INPUT_MS = 600;
 /** So near to the beginning older messages are asked for. */
 const BEGIN_PX = 1200;
 
@@ -30,18 +32,23 @@ export function ThreadView({ conversationId, messageId }: ThreadViewProps) {
 }
 
 function Messages({ thread, messageId }: { readonly thread: Thread; readonly messageId: string | null }) {
-  const { conversationId, prompts } = thread;
+  const { conversationId, prompts, runs } = thread;
   const outbox = useSelector((state) => outboxOf(state, conversationId));
   const ids = visibleIds(thread);
-  // A delta makes a new thread, but no new ids, prompts or outbox: the rows stay, and so does what the list measured.
+  // A delta makes a new thread, but none of these: the rows stay, and so does what the list measured.
   // eslint-disable-next-line react-hooks/exhaustive-deps
-  const rows = useMemo(() => rowsOf(ids, thread, outbox), [ids, prompts, outbox]);
+  const rows = useMemo(() => rowsOf(ids, thread, outbox), [ids, prompts, runs, outbox]);
   const { loadOlder, loadAround } = useActions();
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const list = useRef<VirtualizerHandle>(null);
   const sticks = useRef(messageId === null);
   const lastTop = useRef(0);
+  // Lists also scroll by themselves, when they learn how high something is. Only a person lets go of the end.
+  const lastInput = useRef(0);
+  const onInput = () => {
+    lastInput.current = performance.now();
+  };
   const [isAway, setAway] = useState(false);
   const [leftAt, setLeftAt] = useState(0);
   const [isPrepending, setPrepending] = useState(false);
@@ -54,16 +61,15 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
   const jump = useCallback(() => {
     sticks.current = true;
     setAway(false);
+    lastInput.current = 0;
     list.current?.scrollToIndex(rows.length - 1, { align: "end" });
     toEnd();
   }, [rows.length, toEnd]);
 
   // Whatever makes the content grow, a message, an image, a card that opens: the end stays in sight if it was.
   useLayoutEffect(() => {
-    const element = content.current;
-    if (element === null) return;
     const observer = new ResizeObserver(() => sticks.current && toEnd());
-    observer.observe(element);
+    for (const element of [content.current, scroller.current]) if (element !== null) observer.observe(element);
     return () => observer.disconnect();
   }, [toEnd]);
 
@@ -87,11 +93,11 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
     if (element === null) return;
     const isAtEnd = element.scrollHeight - element.scrollTop - element.clientHeight < END_PX;
     if (isAtEnd) sticks.current = true;
-    else if (element.scrollTop < lastTop.current - 1) sticks.current = false;
+    else if (element.scrollTop < lastTop.current - 1 && performance.now() - lastInput.current < INPUT_MS) sticks.current = false;
     lastTop.current = element.scrollTop;
-    if (isAtEnd === isAway) {
-      setAway(!isAtEnd && !sticks.current);
-      if (!isAtEnd) setLeftAt(thread.ids.length);
+    if (sticks.current === isAway) {
+      setAway(!sticks.current);
+      setLeftAt(visibleIds(thread).length);
     }
     if (element.scrollTop < BEGIN_PX && thread.hasOlder && !thread.isLoadingOlder && thread.isJoined) {
       setPrepending(true);
@@ -118,10 +124,10 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
     // eslint-disable-next-line react-hooks/exhaustive-deps -- once per target
   }, [target, targetIndex >= 0]);
 
-  const missed = Math.max(0, thread.ids.length - leftAt);
+  const missed = Math.max(0, ids.length - leftAt);
   return (
     <div className="thread-frame">
-      <div className="thread" ref={scroller} onScroll={onScroll} role="log" aria-live="off" aria-label="Messages" tabIndex={0}>
+      <div className="thread" ref={scroller} onScroll={onScroll} onWheel={onInput} onTouchMove={onInput} onPointerDown={onInput} onKeyDown={onInput} role="log" aria-live="off" aria-label="Messages" tabIndex={0}>
         <div ref={content} className="thread-content">
           {thread.hasOlder && <p className="older" role="status">{thread.olderError?.message ?? "Loading older messages"}</p>}
           {rows.length === 0 && <p className="blank quiet">Nothing was said yet.</p>}

@@ -9,14 +9,14 @@ export type Row =
 
 const NOTHING: readonly OutboxEntry[] = [];
 
-/** Messages in order, ended prompts that no tool call shows where they were asked, what waits at the end. */
+/** Messages in the order of their runs, ended prompts where they were asked, and what waits at the end. */
 export function rowsOf(ids: readonly string[], thread: Thread, outbox: readonly OutboxEntry[] = NOTHING): readonly Row[] {
   const ended = [...thread.prompts.values()]
     .filter((prompt) => prompt.status !== "pending" && prompt.type !== "tool_permission")
     .sort((a, b) => a.seq - b.seq);
   const rows: Row[] = [];
   let next = 0;
-  for (const id of ids) {
+  for (const id of inOrderOfRuns(ids, thread)) {
     const time = messageOf(thread, id)?.createdAt ?? "";
     while (next < ended.length && (ended[next]?.createdAt ?? "") < time) rows.push(promptRow(ended[next++]));
     rows.push({ kind: "message", key: id });
@@ -24,6 +24,42 @@ export function rowsOf(ids: readonly string[], thread: Thread, outbox: readonly 
   while (next < ended.length) rows.push(promptRow(ended[next++]));
   const pending = [...thread.prompts.values()].filter((prompt) => prompt.status === "pending").sort((a, b) => a.seq - b.seq);
   return [...rows, ...pending.map(promptRow), ...outbox.map((entry): Row => ({ kind: "unsent", key: entry.requestId }))];
+}
+
+/**
+ * A message that had to wait was born before the answers that it waited for. It stands before its own answer; while it
+ * waits it is in the queue, and not here.
+ */
+function inOrderOfRuns(ids: readonly string[], thread: Thread): readonly string[] {
+  const answered = new Set<string>();
+  const asked = new Map<string, string[]>();
+  for (const id of ids) {
+    const message = messageOf(thread, id);
+    if (message?.role !== "user" && message?.requestId != null) answered.add(message.requestId);
+  }
+  const order: string[] = [];
+  const last: string[] = [];
+  for (const id of ids) {
+    const message = messageOf(thread, id);
+    const requestId = message?.requestId ?? null;
+    if (message === undefined || requestId === null) order.push(id);
+    else if (message.role !== "user") {
+      order.push(...(asked.get(requestId) ?? []), id);
+      asked.delete(requestId);
+    } else if (answered.has(requestId)) {
+      asked.set(requestId, [...(asked.get(requestId) ?? []), id]);
+    } else {
+      const status = thread.runs.get(requestId)?.status;
+      if (status === undefined || isFinal(status)) order.push(id);
+      else if (status !== "queued") last.push(id);
+    }
+  }
+  // A question that stands behind its answer, as after a retry, must not get lost.
+  return [...order, ...[...asked.values()].flat(), ...last];
+}
+
+function isFinal(status: string): boolean {
+  return status === "completed" || status === "failed" || status === "aborted";
 }
 
 function promptRow(prompt: Prompt | undefined): Row {
