@@ -252,3 +252,31 @@ describe("runs", () => {
     expect([...thread(state).runs.keys()]).toEqual(["a"]);
   });
 });
+
+describe("answers that cross events", () => {
+  it("leave a message alone that a page of history has brought in a newer version", () => {
+    const live = message({ id: "m0", status: "streaming", content: "", seq: 5, ordinal: 1, blocks: [{ type: "text", text: "abc" }] });
+    const state = after(
+      joined({ seq: 3, messages: [message({ id: "m1", ordinal: 2 })] }),
+      { type: "older", conversationId: HERE, before: 2, messages: [live], next: null },
+      told(4, { type: "text.delta", messageId: "m0", block: 0, offset: 1, text: "b" }),
+      told(5, { type: "text.delta", messageId: "m0", block: 0, offset: 2, text: "?" }),
+      told(6, { type: "text.delta", messageId: "m0", block: 0, offset: 3, text: "d" }),
+    );
+    expect(thread(state)).toMatchObject({ seq: 6, needsJoin: false });
+    expect(messageOf(thread(state), "m0")?.blocks).toEqual([{ type: "text", text: "abcd" }]);
+  });
+
+  it("keep nothing of another epoch, ended or not", () => {
+    const before = joined({ runs: [run({ status: "completed" })], prompts: [prompt({ status: "answered" })] });
+    const state = after(before, { type: "joined", conversationId: HERE, after: 1, snapshot: snapshot({ epoch: "other", seq: 9 }) });
+    expect(thread(state).runs.size).toBe(0);
+    expect(thread(state).prompts.size).toBe(0);
+  });
+
+  it("take nothing from a join that was answered late, after a later one", () => {
+    const known = after(joined({ seq: 5 }), told(6));
+    const state = after(known, { type: "joined", conversationId: HERE, after: 2, snapshot: snapshot({ seq: 4 }) });
+    expect(thread(state).seq).toBe(6);
+  });
+});
