@@ -1,9 +1,16 @@
 # syntax=docker/dockerfile:1
 # One image for the server and for a bridge. Agents work in /workspace; state that is no document lives in /data.
 
+FROM node:22-slim AS page
+COPY baton/__init__.py /src/baton/__init__.py
+COPY ui /src/ui
+RUN cd /src/ui && npm ci --no-audit --no-fund && npm run build
+
+
 FROM python:3.12-slim AS wheel
 WORKDIR /src
 COPY . .
+COPY --from=page /src/baton/web/static/app baton/web/static/app
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.12-slim

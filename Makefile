@@ -9,6 +9,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients
+UI := ui
+PAGE := baton/web/static/app/index.html
 ARGS ?=
 # Half of the tests wait for real time (a link that is gone, a process that sleeps): two at a time take half as long.
 WORKERS ?= 2
@@ -57,10 +59,31 @@ $(VENV)/.dev: $(VENV)/.made setup.cfg pyproject.toml
 	@touch $@ $(VENV)/.run
 
 $(CLIENTS)/node_modules/.installed: $(CLIENTS)/package.json
-	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \
-	  || { echo "The tests need Node.js 20 or newer (https://nodejs.org/): one of their clients is a JavaScript one." >&2; exit 1; }
+	@$(NEED_NODE)
 	@echo "Installing the JavaScript client of the tests (once)"
 	@cd $(CLIENTS) && npm install --silent --no-package-lock --no-audit --no-fund
+	@touch $@
+
+# Installed anew where the lock file has changed; `npm ci` takes exactly what it names.
+$(UI)/node_modules/.installed: $(UI)/package-lock.json
+	@$(NEED_NODE)
+	@echo "Installing what the page is built with (once)"
+	@cd $(UI) && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+# --- the page -------------------------------------------------------------------------------------------------
+
+define NEED_NODE
+node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \
+  || { echo "This needs Node.js 20.19 or newer (https://nodejs.org/)." >&2; exit 1; }
+endef
+
+PAGE_SOURCES := $(UI)/index.html $(UI)/vite.config.ts $(UI)/package-lock.json baton/__init__.py \
+  $(shell find $(UI)/src -type f -not -name '*.test.*' 2>/dev/null)
+
+$(PAGE): $(UI)/node_modules/.installed $(PAGE_SOURCES)
+	@echo "Building the page"
+	@cd $(UI) && npm run --silent build
 	@touch $@
 
 # --- people ---------------------------------------------------------------------------------------------------
@@ -71,18 +94,38 @@ help: ## List these targets
 
 .PHONY: run
 run: $(VENV)/.run ## Start Baton on http://localhost:3001 (ARGS="--port 4000" and the like)
+	@if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then \
+	  $(MAKE) --no-print-directory $(PAGE) || echo "The page could not be built; the server starts without it." >&2; \
+	else echo "Without Node.js 20 the web page is not built; a small status page takes its place." >&2; fi
 	@exec $(BIN)/baton serve $(ARGS)
 
+.PHONY: dev
+dev: $(VENV)/.run $(UI)/node_modules/.installed ## The page with hot reload on http://localhost:5173, beside a server on 3001
+	@$(BIN)/baton serve $(ARGS) & server=$$!; trap 'kill $$server 2>/dev/null; wait $$server' EXIT; cd $(UI) && npm run --silent dev
+
+.PHONY: ui
+ui: $(PAGE) ## Build the page into the package
+
+.PHONY: ui-types
+ui-types: $(VENV)/.dev ## Write the page's wire types anew from the schemas
+	@$(BIN)/python -m baton.schemas.typescript $(UI)/src/wire/types.ts
+
+.PHONY: screenshots
+screenshots: $(VENV)/.run $(PAGE) ## Take the pictures in docs/screenshots anew (needs chromium)
+	@PYTHON=$(abspath $(BIN))/python node $(UI)/scripts/screenshots.mjs
+
 .PHONY: test
-test: $(VENV)/.dev $(CLIENTS)/node_modules/.installed ## Run all tests (ARGS="-k prompt" and the like; WORKERS=0 in one process)
+test: $(VENV)/.dev $(CLIENTS)/node_modules/.installed $(PAGE) ## Run all tests (ARGS="-k prompt" and the like; WORKERS=0 in one process)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)
 
 .PHONY: check
-check: $(VENV)/.dev ## Check format, lint, types and import contracts
+check: $(VENV)/.dev $(UI)/node_modules/.installed ## Check format, lint, types and import contracts, and the page's too
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m baton.schemas.typescript --check $(UI)/src/wire/types.ts
+	@cd $(UI) && npm run --silent check
 
 .PHONY: fmt
 fmt: $(VENV)/.dev ## Format the code and mend what the linter can
@@ -160,5 +203,5 @@ logs: ## Follow the logs of the containers (ARGS=backend only its own)
 .PHONY: clean
 clean: ## Remove the environment, caches and builds; never data
 	@if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
-	@rm -rf $(CLIENTS)/node_modules build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(CLIENTS)/node_modules $(UI)/node_modules baton/web/static/app build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find baton tests migrations benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,6 +30,7 @@ from baton.stopping import within
 from baton.web.access import Access
 from baton.web.fanout import Fanout
 from baton.web.gate import Gate
+from baton.web.page import find_built_page
 from baton.web.rest import Metrics, setup_rest
 from baton.web.rest.health import HealthFacts
 from baton.web.rest.numbers import Numbers
@@ -129,6 +130,7 @@ class Server:
             health=self.health,
             limits=self.settings.limits,
             metrics=metrics,
+            built_page=find_built_page(),
         )
         app.on_cleanup.append(self._close)
 

@@ -21,7 +21,7 @@ from baton.core.text import Json
 Value = TypeVar("Value")
 
 _BLOCKS: dict[str, type] = {"text": TextBlock, "thinking": ThinkingBlock, "tool_use": ToolUseBlock}
-_OMIT_NONE = {
+OMITS_NONE = {
     stream.MessageStarted,
     stream.ToolProgress,
     stream.ToolDone,
@@ -85,7 +85,7 @@ def _unstructurer(cls: type, converter: cattrs.Converter, *, internal: bool) -> 
         field.name: override(
             rename=camel(field.name),
             omit=field.name in hidden,
-            omit_if_default=cls in _OMIT_NONE and field.default is None,
+            omit_if_default=cls in OMITS_NONE and field.default is None,
             unstruct_hook=_unchanged if field.type is Json else None,
         )
         for field in dataclasses.fields(cls)
@@ -155,6 +155,7 @@ def load_stored_event(raw: dict[str, Any]) -> stream.StreamEvent:
 
 
 __all__ = [
+    "OMITS_NONE",
     "build_converter",
     "camel",
     "dump_event",

@@ -161,7 +161,11 @@ def route_of(method: str, path: str) -> Route | None:
 
 @asynccontextmanager
 async def stage(
-    path: Path, *, limits: Limits = LIMITS, trusted_proxies: Sequence[Network] = ()
+    path: Path,
+    *,
+    limits: Limits = LIMITS,
+    trusted_proxies: Sequence[Network] = (),
+    built_page: Path | None = None,
 ) -> AsyncIterator[Stage]:
     """A server that was just started."""
     async with opened(path) as store:
@@ -178,7 +182,7 @@ async def stage(
         async def health() -> HealthFacts:
             return set_up.facts
 
-        setup_rest(app, services, access, version="1.2.3", health=health, limits=limits)
+        setup_rest(app, services, access, version="1.2.3", health=health, limits=limits, built_page=built_page)
         await server.start_server()
         set_up.url = f"http://127.0.0.1:{server.port}"
         try:

@@ -1,10 +1,13 @@
 """REST: thin routes over the services. `setup_rest` hangs all of it into an aiohttp application."""
 
+from pathlib import Path
+
 from aiohttp import hdrs, web
 
 from baton.core.limits import Limits
 from baton.services.catalog import Services
 from baton.web.access import Access
+from baton.web.page import add_built_page
 from baton.web.rest.errors import error_middleware, meet_expectation
 from baton.web.rest.health import HealthFacts, HealthProbe
 from baton.web.rest.metrics import Metrics
@@ -23,8 +26,11 @@ def setup_rest(
     health: HealthProbe,
     limits: Limits,
     metrics: Metrics | None = None,
+    built_page: Path | None = None,
 ) -> None:
-    """Add all routes, the status page, the error shape and the request counters to `app`.
+    """Add all routes, the page, the error shape and the request counters to `app`.
+
+    `built_page` is the folder of the built page; None: the small status page stands in its place.
 
     Its middlewares go to the front: errors of everything behind them, other parts' too, get the one shape.
     """
@@ -45,7 +51,9 @@ def setup_rest(
         app.router.add_route(route.method, route.path, serve, expect_handler=meet_expectation)
         if route.method == hdrs.METH_GET:
             app.router.add_route(hdrs.METH_HEAD, route.path, serve, expect_handler=meet_expectation)
-    add_status_page(app, access)
+    if built_page is not None:
+        add_built_page(app, access, built_page)
+    add_status_page(app, access, at_root=built_page is None)
 
 
 async def _add_safe_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -1,0 +1,78 @@
+"""What a person does with the page, in the words of the tests."""
+
+import re
+from typing import Any
+
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+
+from tests.support.server_process import ServerProcess
+
+PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
+
+
+class Stage:
+    """A server and the windows that look at it. Whatever a window complains about is kept."""
+
+    def __init__(self, server: ServerProcess, browser: Browser) -> None:
+        self.server = server
+        self.complaints: list[str] = []
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+
+    async def open(self, path: str = "/", *, is_logged_in: bool = True, **options: Any) -> Page:
+        """A window of its own, with cookies of its own."""
+        context = await self._browser.new_context(**options)
+        self._contexts.append(context)
+        page = await context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        query = f"?token={self.server.token()}" if is_logged_in else ""
+        await page.goto(f"{self.server.url}{path}{query}")
+        if is_logged_in:
+            await expect(box(page)).to_be_visible()
+        return page
+
+    async def close(self) -> None:
+        """All windows; fails if a script of the page did."""
+        for context in self._contexts:
+            await context.close()
+        assert self.complaints == [], "the page's scripts ran without errors"
+
+
+def box(page: Page) -> Locator:
+    """Where one writes."""
+    return page.get_by_role("combobox", name="Message")
+
+
+async def send(page: Page, text: str) -> None:
+    """Write and press Enter."""
+    await box(page).fill(text)
+    await box(page).press("Enter")
+
+
+async def begin(page: Page, text: str) -> str:
+    """Send the first message of a new chat; the conversation's address."""
+    await send(page, text)
+    await page.wait_for_url(re.compile(r"/c/[0-9a-f]{24}"))
+    return page.url
+
+
+def log(page: Page) -> Locator:
+    """The messages."""
+    return page.get_by_role("log", name="Messages")
+
+
+def answers(page: Page) -> Locator:
+    """What the agent said."""
+    return page.get_by_role("article", name="Agent")
+
+
+def prompt(page: Page, title: str) -> Locator:
+    """A question that waits."""
+    return page.get_by_role("region", name=title)
+
+
+async def is_done(page: Page, runs: int = 1) -> None:
+    """Wait until so many runs have ended: each has a footer."""
+    await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(runs)

@@ -1,0 +1,176 @@
+/**
+ * The messages. Only what is near the screen exists as nodes, so that ten thousand scroll like ten. The end stays in
+ * sight while text comes, until the person scrolls up.
+ */
+import { ArrowDown } from "lucide-react";
+import { memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { Virtualizer, type VirtualizerHandle } from "virtua";
+
+import { plural } from "../app/format";
+import { messageOf, outboxOf, useActions, useSelector, useThread, visibleIds, type Thread } from "../state";
+import { MessageRow } from "./MessageRow";
+import { PromptRow } from "./PromptRow";
+import { rowsOf, type Row } from "./rows";
+import { Unsent } from "./UserMessage";
+import { Working } from "./Working";
+
+/** So near to the end counts as at the end. */
+const END_PX = 60;
+/** So long after a wheel, a key or a finger a scroll is the person's. */
+const INPUT_MS = 600;
+/** So near to the beginning older messages are asked for. */
+const BEGIN_PX = 1200;
+
+interface ThreadViewProps {
+  readonly conversationId: string;
+  readonly messageId: string | null;
+}
+
+export function ThreadView({ conversationId, messageId }: ThreadViewProps) {
+  const thread = useThread(conversationId);
+  return thread === undefined ? null : <Messages thread={thread} messageId={messageId} />;
+}
+
+function Messages({ thread, messageId }: { readonly thread: Thread; readonly messageId: string | null }) {
+  const { conversationId, prompts, runs } = thread;
+  const outbox = useSelector((state) => outboxOf(state, conversationId));
+  const ids = visibleIds(thread);
+  // A delta makes a new thread, but none of these: the rows stay, and so does what the list measured.
+  // eslint-disable-next-line react-hooks/exhaustive-deps
+  const rows = useMemo(() => rowsOf(ids, thread, outbox), [ids, prompts, runs, outbox]);
+  const { loadOlder, loadAround } = useActions();
+  const scroller = useRef<HTMLDivElement>(null);
+  const content = useRef<HTMLDivElement>(null);
+  const list = useRef<VirtualizerHandle>(null);
+  const sticks = useRef(messageId === null);
+  const lastTop = useRef(0);
+  // Lists also scroll by themselves, when they learn how high something is. Only a person lets go of the end.
+  const lastInput = useRef(0);
+  const onInput = () => {
+    lastInput.current = performance.now();
+  };
+  const [isAway, setAway] = useState(false);
+  const [leftAt, setLeftAt] = useState(0);
+  const [isPrepending, setPrepending] = useState(false);
+
+  const toEnd = useCallback(() => {
+    const element = scroller.current;
+    if (element !== null) element.scrollTop = element.scrollHeight;
+  }, []);
+
+  const jump = useCallback(() => {
+    sticks.current = true;
+    setAway(false);
+    lastInput.current = 0;
+    list.current?.scrollToIndex(rows.length - 1, { align: "end" });
+    toEnd();
+  }, [rows.length, toEnd]);
+
+  // Whatever makes the content grow, a message, an image, a card that opens: the end stays in sight if it was.
+  useLayoutEffect(() => {
+    const observer = new ResizeObserver(() => sticks.current && toEnd());
+    for (const element of [content.current, scroller.current]) if (element !== null) observer.observe(element);
+    return () => observer.disconnect();
+  }, [toEnd]);
+
+  const rowCount = rows.length;
+  useLayoutEffect(() => {
+    if (sticks.current && rowCount > 0) list.current?.scrollToIndex(rowCount - 1, { align: "end" });
+  }, [rowCount]);
+
+  // What a person has just sent is always brought into sight.
+  const lastUnsent = outbox.at(-1)?.requestId;
+  useEffect(() => {
+    if (lastUnsent !== undefined) jump();
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- only a new message of one's own jumps
+  }, [lastUnsent]);
+
+  const { olderLoads } = thread;
+  useEffect(() => setPrepending(false), [olderLoads]);
+
+  const onScroll = () => {
+    const element = scroller.current;
+    if (element === null) return;
+    const isAtEnd = element.scrollHeight - element.scrollTop - element.clientHeight < END_PX;
+    if (isAtEnd) sticks.current = true;
+    else if (element.scrollTop < lastTop.current - 1 && performance.now() - lastInput.current < INPUT_MS) sticks.current = false;
+    lastTop.current = element.scrollTop;
+    if (sticks.current === isAway) {
+      setAway(!sticks.current);
+      setLeftAt(visibleIds(thread).length);
+    }
+    if (element.scrollTop < BEGIN_PX && thread.hasOlder && !thread.isLoadingOlder && thread.isJoined) {
+      setPrepending(true);
+      void loadOlder(conversationId);
+    }
+  };
+
+  useEffect(() => {
+    if (messageId === null || !thread.isJoined) return;
+    let isWanted = true;
+    sticks.current = false;
+    void loadAround(conversationId, messageId).then(() => isWanted && setTarget(messageId));
+    return () => {
+      isWanted = false;
+    };
+  }, [conversationId, messageId, thread.isJoined, loadAround]);
+  const [target, setTarget] = useState<string | null>(null);
+  const targetIndex = target === null ? -1 : rows.findIndex((row) => row.key === target);
+  useEffect(() => {
+    if (targetIndex < 0) return;
+    list.current?.scrollToIndex(targetIndex, { align: "center" });
+    const timer = setTimeout(() => setTarget(null), 4000);
+    return () => clearTimeout(timer);
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- once per target
+  }, [target, targetIndex >= 0]);
+
+  const missed = Math.max(0, ids.length - leftAt);
+  return (
+    <div className="thread-frame">
+      <div className="thread" ref={scroller} onScroll={onScroll} onWheel={onInput} onTouchMove={onInput} onPointerDown={onInput} onKeyDown={onInput} role="log" aria-live="off" aria-label="Messages" tabIndex={0}>
+        <div ref={content} className="thread-content">
+          {thread.hasOlder && <p className="older" role="status">{thread.olderError?.message ?? "Loading older messages"}</p>}
+          {rows.length === 0 && <p className="blank quiet">Nothing was said yet.</p>}
+          <Virtualizer ref={list} scrollRef={scroller} data={rows} shift={isPrepending} bufferSize={600}>
+            {(row) => <ThreadRow key={row.key} row={row} conversationId={conversationId} isTarget={row.key === target} />}
+          </Virtualizer>
+          <Working thread={thread} />
+        </div>
+      </div>
+      {isAway && (
+        <button type="button" className="jump" onClick={jump}>
+          <ArrowDown aria-hidden />
+          {missed > 0 ? `${plural(missed, "new message")}` : "Jump to latest"}
+        </button>
+      )}
+      <Announcer thread={thread} />
+    </div>
+  );
+}
+
+interface ThreadRowProps {
+  readonly row: Row;
+  readonly conversationId: string;
+  readonly isTarget: boolean;
+}
+
+const ThreadRow = memo(
+  function ThreadRow({ row, conversationId, isTarget }: ThreadRowProps) {
+    return (
+      <div className="row" data-target={isTarget}>
+        {row.kind === "message" && <MessageRow conversationId={conversationId} messageId={row.key} />}
+        {row.kind === "prompt" && <PromptRow conversationId={conversationId} promptId={row.key} />}
+        {row.kind === "unsent" && <Unsent requestId={row.key} />}
+      </div>
+    );
+  },
+  (a, b) => a.row.key === b.row.key && a.row.kind === b.row.kind && a.isTarget === b.isTarget,
+);
+
+/** For screen readers: whole answers when they are done, not each word. */
+function Announcer({ thread }: { readonly thread: Thread }) {
+  const lastId = thread.ids.at(-1);
+  const last = lastId === undefined ? undefined : messageOf(thread, lastId);
+  const text = last?.role === "assistant" && last.status === "completed" ? last.content.slice(0, 500) : "";
+  return <p className="away" role="status" aria-live="polite">{text}</p>;
+}
