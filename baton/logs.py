@@ -143,7 +143,24 @@ class JsonFormatter(logging.Formatter):
             "marker": marker(str(fields.get("action", "")), record.levelno),
             "message": record.getMessage(),
         }
-        return json.dumps({**fields, **line}, ensure_ascii=False, default=str)
+        return _json_line({**fields, **line})
+
+
+def _json_line(line: Mapping[str, object]) -> str:
+    """The object as one line that every JSON reader takes, whatever somebody has logged."""
+    try:
+        text = json.dumps(line, ensure_ascii=False, default=str, allow_nan=False)
+    except (ValueError, TypeError, RecursionError):  # not a number, a key that is no text, a circle
+        text = json.dumps({name: _text_unless_plain(value) for name, value in line.items()}, ensure_ascii=False)
+    # Readers that split at Unicode's line ends must not cut here; a lone surrogate cannot be written as UTF-8. What
+    # takes their place is the same character as JSON escapes it.
+    for end in ("\u0085", "\u2028", "\u2029"):
+        text = text.replace(end, f"\\u{ord(end):04x}")
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _text_unless_plain(value: object) -> object:
+    return value if isinstance(value, (str, int)) else str(value)
 
 
 def _fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import math
 import re
 import stat
 from collections.abc import Iterator
@@ -70,6 +71,32 @@ def test_whatever_is_logged_is_one_line(style: str) -> None:
     except ValueError:
         logger.exception("broken\nmessage", extra={"action": "x", "path": "a\nb\u2028c"})
     assert len(stream.getvalue().splitlines()) == 1 if style == "text" else stream.getvalue().count("\n") == 1
+
+
+def circle() -> list[object]:
+    made: list[object] = []
+    made.append(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, "\udc80", "a\u2028b\x85c\r\n\x00", b"\xff", {("a", 1): 2}, {1, 2}, object(), circle(), 2**70],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_json_line_parses_whatever_was_logged(value: object) -> None:
+    stream = start("json")
+    logger.info("odd %s", "\udc80\u2028", extra={"action": "x", "value": value})
+    (text,) = stream.getvalue().encode().decode().splitlines()
+    line = json.loads(text, parse_constant=pytest.fail)
+    assert (line["action"], line["message"]) == ("x", "odd \udc80\u2028")
+    assert "value" in line
+
+
+def test_a_field_cannot_pretend_to_be_one_of_the_line() -> None:
+    stream = start("json")
+    logger.info("true", extra={"action": "x", "level": "FORGED", "marker": "FORGED", "time": "FORGED"})
+    assert "FORGED" not in stream.getvalue()
 
 
 @pytest.mark.parametrize("style", ["text", "json"])

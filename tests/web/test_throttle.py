@@ -1,5 +1,6 @@
 """Limits of requests, events, connects, uploads and wrong tokens, as they are met from outside."""
 
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -7,12 +8,20 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import aiohttp
 import pytest
+from aiohttp import web
+from multidict import CIMultiDict
 
+from baton.core.errors import RateLimited
 from baton.core.limits import Limits
+from baton.testing.clock import FakeClock
+from baton.web.buckets import MOST_NAMES
+from baton.web.guesses import MOST_REMEMBERED
+from baton.web.throttle import MOST_TOLD, Throttle
 from tests.support.in_process import running_server
 from tests.web.rest_stage import LIMITS, Answered, Stage, stage
 from tests.web.socket_stage import OTHER_TOKEN, TOKEN, RawSocket, open_stage
@@ -33,6 +42,12 @@ def check_refused(answered: Answered, after_s: int) -> None:
     assert (answered.status, error["code"], error["retryable"]) == (429, "rate_limited", True)
     assert answered.headers["Retry-After"] == str(after_s)
     assert f"try again in {after_s} s" in error["message"]
+
+
+def socket_request(forwarded_for: str) -> web.Request:
+    """A connect through a proxy; no more of a request than is looked at, since thousands are made."""
+    headers = CIMultiDict({"X-Forwarded-For": forwarded_for})
+    return cast(web.Request, SimpleNamespace(remote="127.0.0.1", headers=headers, path="/socket.io/", query={}))
 
 
 # --- REST --------------------------------------------------------------------------------------------------------
@@ -95,6 +110,21 @@ async def test_behind_a_trusted_proxy_each_address_has_its_own(tmp_path: Path) -
             headers = {"X-Forwarded-For": f"198.51.100.1, 203.0.113.{number}"}
             assert (await rest.ask("GET", "/api/me", headers=headers)).status == 200
             assert (await rest.ask("GET", "/api/me", headers=headers)).status == 429
+
+
+def test_thousands_of_addresses_take_bounded_memory(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR, "baton")  # each address has its line
+    throttle = Throttle(Limits(wrong_tokens=1, connects_per_minute=1), FakeClock(), [ip_network("127.0.0.1")])
+    for number in range(2 * MOST_NAMES):
+        request = socket_request(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+        throttle.note_token(request, f"wrong {number}", is_right=False)
+        with contextlib.suppress(RateLimited):
+            for _ in range(2):
+                throttle._check_request(request)
+    assert throttle.counts["wrong_token"] == throttle.counts["connects_per_minute"] == 2 * MOST_NAMES
+    assert len(throttle._connects) == MOST_NAMES
+    assert len(throttle._guesses) == MOST_REMEMBERED
+    assert len(throttle._notices) == MOST_TOLD
 
 
 # --- wrong tokens ------------------------------------------------------------------------------------------------
