@@ -105,7 +105,7 @@ def _health(notes: Notes, patient: Patient, health: Mapping[str, Any]) -> None:
             "health",
             "the server is down: it starts, stops, or waits for another server to leave the database",
             why="one database has one server at a time; this one takes over when the other has gone",
-            cure="ps aux | grep '[b]aton serve'",
+            cure="ps auxww | grep '[b]aton serve'",
         )
     if services.get("jobs") != "ok":
         notes.problem(
