@@ -94,12 +94,31 @@ docs: $(VENV)/.dev ## Write the tables of docs/settings.md anew from the code
 	@$(BIN)/python -m tests.support.settings_reference
 
 .PHONY: db-check
-db-check: $(VENV)/.run ## Connect to the database, and say what is there and how fast it answers
+db-check: $(VENV)/.run ## Look whether the database is healthy (ARGS=--repair mends what is safe)
 	@$(BIN)/baton db check $(ARGS)
 
 .PHONY: db-migrate
 db-migrate: $(VENV)/.run ## Bring the database up to date (ARGS=--dry-run only names what would be done)
 	@$(BIN)/baton db migrate $(ARGS)
+
+.PHONY: db-seed
+db-seed: $(VENV)/.run ## Add some conversations to look at (ARGS="--messages 1000": a large one)
+	@$(BIN)/baton db seed $(ARGS)
+
+.PHONY: db-sync
+db-sync: $(VENV)/.run ## Bring migrations, indexes and counts in line, and say what was done
+	@$(BIN)/baton db sync $(ARGS)
+
+.PHONY: prisma-sync
+prisma-sync: db-sync ## The same, under the name that old guides use
+
+.PHONY: backup
+backup: $(VENV)/.run ## Make a backup that was read back (ARGS="/mnt/disk --keep 14" and the like)
+	@$(BIN)/baton db backup $(ARGS)
+
+.PHONY: restore
+restore: $(VENV)/.run ## Bring a backup back (ARGS="FILE", ARGS="FILE --conversation ID")
+	@$(BIN)/baton db restore $(ARGS)
 
 .PHONY: bridge
 bridge: $(VENV)/.run ## Run agents on this machine for a server (ARGS="--backend https://... --workspace ~/my-project")

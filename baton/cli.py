@@ -14,10 +14,11 @@ from typing import Final
 from baton import __version__
 from baton.agents.naming import parse_agent_argument
 from baton.bridge_settings import BridgeSettings
+from baton.cli_db import add_db
+from baton.cli_settings import add_option, load_settings
 from baton.core.errors import BatonError, ConfigError
 from baton.doctor.commands import add_debug_info, add_doctor
-from baton.setting_kinds import Setting
-from baton.settings import Settings, bridge_table, limits_table, load, load_bridge, settings_table
+from baton.settings import bridge_table, limits_table, load_bridge, settings_table
 
 EXIT_REFUSED: Final = 2
 """A wrong setting or argument; what argparse itself uses."""
@@ -48,12 +49,12 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_serve(commands)
     _add_bridge(commands)
-    _add_db(commands)
+    add_db(commands)
     _add_token(commands)
     _add_audit(commands)
     _add_import_claude(commands)
-    add_doctor(commands, _add_option, _tell)
-    add_debug_info(commands, _add_option, _tell)
+    add_doctor(commands, add_option, _tell)
+    add_debug_info(commands, add_option, _tell)
     return parser
 
 
@@ -70,20 +71,8 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
     for setting in settings_table():
         if setting.has_option:
-            _add_option(serve, setting)
+            add_option(serve, setting)
     serve.set_defaults(command=_serve)
-
-
-def _add_option(parser: argparse.ArgumentParser, setting: Setting, *, repeats: bool = False) -> None:
-    names = " or ".join(setting.variables)
-    text = f"{setting.help} Accepted: {setting.kind.accepts}. [environment: {names}; default: {setting.default}]"
-    parser.add_argument(
-        setting.option,
-        dest=setting.name,
-        metavar="VALUE",
-        help=text.replace("%", "%%"),
-        action="append" if repeats else "store",
-    )
 
 
 def _limits_epilog() -> str:
@@ -93,7 +82,7 @@ def _limits_epilog() -> str:
 
 
 def _serve(chosen: argparse.Namespace) -> int:
-    settings = _load_settings(chosen)
+    settings = load_settings(chosen)
     from baton import logs, serving
     from baton.app import create_app
 
@@ -104,11 +93,6 @@ def _serve(chosen: argparse.Namespace) -> int:
 
 def _tell(text: str) -> None:
     print(text, flush=True)
-
-
-def _load_settings(chosen: argparse.Namespace) -> Settings:
-    names = {setting.name for setting in settings_table()}
-    return load({name: value for name, value in vars(chosen).items() if name in names and value is not None})
 
 
 # --- bridge ----------------------------------------------------------------------------------------------------
@@ -125,7 +109,7 @@ def _add_bridge(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "environment, or in .env in this folder.",
     )
     for setting in bridge_table():
-        _add_option(bridge, setting, repeats=setting.name in _JOINED_BY)
+        add_option(bridge, setting, repeats=setting.name in _JOINED_BY)
     bridge.add_argument("--debug", action="store_true", help="the same as --log-level DEBUG")
     bridge.set_defaults(command=_bridge)
 
@@ -173,37 +157,6 @@ def _split_agents(argument: str) -> list[str]:
     return [argument] if "=" in argument else argument.split(",")
 
 
-# --- db --------------------------------------------------------------------------------------------------------
-
-
-def _add_db(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    database = commands.add_parser("db", help="look after the database")
-    actions = database.add_subparsers(metavar="ACTION", required=True)
-    migrate = actions.add_parser("migrate", help="bring the database up to date")
-    migrate.add_argument("--dry-run", action="store_true", help="only name what would be done")
-    migrate.set_defaults(command=_migrate)
-    check = actions.add_parser("check", help="connect, and say what is there and how fast it answers")
-    check.set_defaults(command=_check)
-    by_name = {setting.name: setting for setting in settings_table()}
-    for action in (migrate, check):
-        for name in ("store", "data"):
-            _add_option(action, by_name[name])
-
-
-def _migrate(chosen: argparse.Namespace) -> int:
-    from baton import database
-
-    asyncio.run(database.migrate(_load_settings(chosen), _tell, dry_run=chosen.dry_run))
-    return 0
-
-
-def _check(chosen: argparse.Namespace) -> int:
-    from baton import database
-
-    asyncio.run(database.check(_load_settings(chosen), _tell))
-    return 0
-
-
 # --- token -----------------------------------------------------------------------------------------------------
 
 
@@ -218,7 +171,7 @@ def _add_token(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _add_token_changes(actions)
     show = actions.add_parser("show", help="print the token alone, for use in scripts")
     show.add_argument("role", nargs="?", choices=("admin", "bridge"), default="admin", help="[default: admin]")
-    _add_option(show, next(setting for setting in settings_table() if setting.name == "data"))
+    add_option(show, next(setting for setting in settings_table() if setting.name == "data"))
     show.set_defaults(command=_show_token)
 
 
@@ -237,13 +190,13 @@ def _add_token_changes(actions: "argparse._SubParsersAction[argparse.ArgumentPar
     for action in (create, listing, revoke):
         action.add_argument("--url", help="the server that has the database, where it is another machine's")
         for name in ("data", "store", "port"):
-            _add_option(action, by_name[name])
+            add_option(action, by_name[name])
 
 
 def _create_token(chosen: argparse.Namespace) -> int:
     from baton import token_admin
 
-    settings = _load_settings(chosen)
+    settings = load_settings(chosen)
 
     async def work() -> None:
         command = token_admin.create_command(chosen.name, chosen.role, chosen.expires)
@@ -261,7 +214,7 @@ def _create_token(chosen: argparse.Namespace) -> int:
 def _list_tokens(chosen: argparse.Namespace) -> int:
     from baton import token_admin
 
-    settings = _load_settings(chosen)
+    settings = load_settings(chosen)
 
     async def work() -> None:
         async with token_admin.open_desk(settings, chosen.url) as desk:
@@ -274,7 +227,7 @@ def _list_tokens(chosen: argparse.Namespace) -> int:
 def _revoke_token(chosen: argparse.Namespace) -> int:
     from baton import token_admin
 
-    settings = _load_settings(chosen)
+    settings = load_settings(chosen)
 
     async def work() -> None:
         async with token_admin.open_desk(settings, chosen.url) as desk:
@@ -293,7 +246,7 @@ def _show_token(chosen: argparse.Namespace) -> int:
     from baton.core.commands import AccountRole
     from baton.credentials import read_token
 
-    settings = _load_settings(chosen)
+    settings = load_settings(chosen)
     role = AccountRole(chosen.role)
     given = settings.admin_token if role is AccountRole.ADMIN else settings.bridge_token
     token = given or read_token(settings.data, role)
@@ -318,12 +271,12 @@ def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     audit.add_argument("--url", help="the server that has the database, where it is another machine's")
     by_name = {setting.name: setting for setting in settings_table()}
     for name in ("data", "store", "port"):
-        _add_option(audit, by_name[name])
+        add_option(audit, by_name[name])
     audit.set_defaults(command=_audit)
 
 
 def _audit(chosen: argparse.Namespace) -> int:
-    settings = _load_settings(chosen)
+    settings = load_settings(chosen)
     from baton.auditing import tell_audit
 
     if chosen.limit < 1:
@@ -356,12 +309,12 @@ def _add_import_claude(commands: "argparse._SubParsersAction[argparse.ArgumentPa
     importing.add_argument("--url", help="the server that has the database, where it is another machine's")
     by_name = {setting.name: setting for setting in settings_table()}
     for name in ("data", "store", "port"):
-        _add_option(importing, by_name[name])
+        add_option(importing, by_name[name])
     importing.set_defaults(command=_import_claude)
 
 
 def _import_claude(chosen: argparse.Namespace) -> int:
-    settings = _load_settings(chosen)
+    settings = load_settings(chosen)
     from baton import importing
 
     work = importing.import_claude(

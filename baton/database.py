@@ -6,12 +6,10 @@ The adapters are imported when they are chosen, because a MongoDB driver takes l
 import os
 import platform
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 
 from baton.clock import SystemClock
-from baton.core.errors import ConfigError
 from baton.core.ports import Clock, Store
 from baton.credentials import prepare_folder
 from baton.settings import Settings
@@ -69,27 +67,3 @@ async def migrate(settings: Settings, tell: Callable[[str], None], *, dry_run: b
         tell(f"{'would run' if dry_run else 'ran'} {name}")
     if not names:
         tell("up to date")
-
-
-async def check(settings: Settings, tell: Callable[[str], None]) -> None:
-    """`baton db check`: connect, count, time one durable write and one read. Raises what stands in the way."""
-    tell(settings.store_label)
-    if settings.sqlite_path is not None and not settings.sqlite_path.exists():
-        raise ConfigError("There is no database there yet: `baton serve` makes it, and so does `baton db migrate`")
-    store = make_store(settings, SystemClock())
-    try:
-        await store.open()
-        counts = await store.counts()
-        write_ms, read_ms = await store.probe()
-    finally:
-        await store.close()
-    for name, by_status in asdict(counts).items():
-        tell(f"{name:<14} {_counted(by_status)}")
-    tell(f"{'durable write':<14} {write_ms:.1f} ms")
-    tell(f"{'read':<14} {read_ms:.1f} ms")
-    tell("✅ healthy")
-
-
-def _counted(by_status: Mapping[str, int]) -> str:
-    parts = ", ".join(f"{status} {count}" for status, count in sorted(by_status.items()) if count)
-    return f"{sum(by_status.values())}" + (f" ({parts})" if parts else "")

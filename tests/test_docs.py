@@ -16,6 +16,7 @@ from baton.core.frames import FRAME_TYPES, SUBPROTOCOL
 from baton.core.models import PermissionMode
 from baton.core.stream import STREAM_EVENT_TYPES
 from baton.schemas.browser import EVENTS
+from baton.services.integrity import MEANINGS
 from baton.settings import AGENT_SETTINGS
 from baton.web.rest.table import ROUTES
 from baton.web.wire import HTTP_STATUS, SERVER_EVENTS
@@ -134,6 +135,12 @@ def commands(parser: argparse.ArgumentParser, path: str) -> Iterator[str]:
         choices: dict[str, argparse.ArgumentParser] = group.choices
         for name, child in choices.items():
             yield from commands(child, f"{path} {name}")
+
+
+def test_every_finding_of_a_check_is_explained() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (yes|no) \|$", (DOCS / "cli.md").read_text(encoding="utf-8"), flags=re.M)
+    told = {code: (text.lower(), repair == "yes") for code, text, repair in rows}
+    assert told == {code: (meaning.text.lower(), meaning.is_mended) for code, meaning in MEANINGS.items()}
 
 
 def test_every_dependency_has_its_reason() -> None:

@@ -68,6 +68,7 @@ from baton.storage.mongo_migrations import MongoMigrations
 from baton.storage.mongo_paging import newest_first
 from baton.storage.mongo_permissions import PermissionReads
 from baton.storage.mongo_reads import Reads
+from baton.storage.mongo_records import MongoRecords
 from baton.storage.mongo_search import Search
 from baton.storage.mongo_tokens import Tokens
 from baton.storage.mongo_uses import fill_uses
@@ -570,6 +571,22 @@ async def mongo_migrations(
         async with _reachable(uri):
             await target.command("ping")
             yield MongoMigrations(target, clock)
+    finally:
+        if client is None:
+            connected.close()
+
+
+@asynccontextmanager
+async def mongo_records(
+    uri: str, *, clock: Clock, database: str | None = None, client: Any = None
+) -> AsyncIterator[MongoRecords]:
+    """The database as records. Raises ConfigError where no server answers, and inside it too."""
+    connected = _connect(uri) if client is None else client
+    try:
+        target = _database(connected, database)
+        async with _reachable(uri):
+            await target.command("ping")
+            yield MongoRecords(target, {name: _durable(target, name) for name in COLLECTIONS}, clock)
     finally:
         if client is None:
             connected.close()

@@ -41,7 +41,8 @@ async def fill_uses(collections: Mapping[str, Any], now: datetime) -> None:
     for name, naming in _NAMING.items():
         last = _FIRST
         while page := await _page(collections[name], naming, last):
-            for document in page:
+            # One that was changed by hand may name no conversation: then it is no use of any.
+            for document in (one for one in page if one.get("conversationId") is not None):
                 named = {ObjectId(text) for text in _ids_in(document)}
                 use = {"$addToSet": {"usedBy": document["conversationId"]}}
                 await files.update_many({"_id": one_of(named)}, use)

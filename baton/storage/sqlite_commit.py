@@ -17,7 +17,7 @@ from baton.storage.sqlite_rows import Encoded, EncodedChange, EncodedJournal, Ro
 _COMMITTED: Final = Committed()
 
 # Milliseconds << 20, counted on within one millisecond: see the first migration.
-_INSERT_CONVERSATION = """
+INSERT_CONVERSATION = """
 INSERT INTO conversations (id, projectId, status, claudeSessionId, seq, createdAt, updatedAt, pk, doc)
 VALUES (?, ?, ?, ?, ?, ?, ?,
     (SELECT coalesce(max(pk) + 1, ?) FROM conversations WHERE pk >= ? AND pk < ? + 1048576), ?)
@@ -26,7 +26,7 @@ ON CONFLICT (id) DO NOTHING
 _UPDATE_CONVERSATION = """
 UPDATE conversations SET projectId = ?, status = ?, claudeSessionId = ?, seq = ?, updatedAt = ?, doc = ? WHERE id = ?
 """
-_PUT_MESSAGE = """
+PUT_MESSAGE = """
 INSERT INTO messages (id, conversationId, requestId, role, status, ordinal, seq, sessionId, createdAt,
     coversBridgeSeq, pk, doc)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
@@ -36,7 +36,7 @@ ON CONFLICT (id) DO UPDATE SET
     seq = excluded.seq, sessionId = excluded.sessionId, createdAt = excluded.createdAt,
     coversBridgeSeq = excluded.coversBridgeSeq, doc = excluded.doc
 """
-_INSERT_RUN = """
+INSERT_RUN = """
 INSERT INTO runs (conversationId, status, seq, position, queuedAt, doc, requestId) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (requestId) DO NOTHING
 """
@@ -44,7 +44,7 @@ _MOVE_RUN = """
 UPDATE runs SET conversationId = ?, status = ?, seq = ?, position = ?, queuedAt = ?, doc = ?
 WHERE requestId = ? AND status IN (SELECT value FROM json_each(?))
 """
-_INSERT_PROMPT = """
+INSERT_PROMPT = """
 INSERT INTO interactive_prompts (conversationId, requestId, status, seq, createdAt, timeoutAt, doc, id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING
@@ -54,7 +54,7 @@ UPDATE interactive_prompts SET conversationId = ?, requestId = ?, status = ?, se
     doc = ?
 WHERE id = ? AND status = ?
 """
-_PUT_GRANT = """
+PUT_GRANT = """
 INSERT INTO conversation_permissions (conversationId, projectId, scope, toolName, status, expiresAt, createdAt, doc, id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
@@ -62,7 +62,7 @@ ON CONFLICT (id) DO UPDATE SET
     toolName = excluded.toolName, status = excluded.status, expiresAt = excluded.expiresAt,
     createdAt = excluded.createdAt, doc = excluded.doc
 """
-_APPEND_TO_AUDIT = """
+APPEND_TO_AUDIT = """
 INSERT INTO audit_log (id, createdAt, conversationId, outcome, handler, doc) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO NOTHING
 """
@@ -75,7 +75,7 @@ _INSERT_JOURNAL: Final = tuple(_JOURNAL_HEAD + ", ".join([_JOURNAL_ROW] * count)
 win it back."""
 _MOST_ROWS: Final = len(_INSERT_JOURNAL) - 1
 
-_UNSTORABLE = (
+UNSTORABLE = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
     # What a value that cannot be bound raises, by its kind and by the version of Python.
@@ -112,7 +112,7 @@ def _apply_journal(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[
         chunk = rows[start : start + _MOST_ROWS]
         try:
             connection.execute(_INSERT_JOURNAL[len(chunk)], [value for row in chunk for value in row])
-        except _UNSTORABLE:
+        except UNSTORABLE:
             outcomes += [_apply_journal_row(connection, row) for row in chunk]
         else:
             outcomes += [_COMMITTED] * len(chunk)
@@ -122,7 +122,7 @@ def _apply_journal(connection: sqlite3.Connection, rows: Sequence[Row]) -> list[
 def _apply_journal_row(connection: sqlite3.Connection, row: Row) -> Outcome:
     try:
         _insert_journal_row(connection, row)
-    except _UNSTORABLE as error:
+    except UNSTORABLE as error:
         return _refused(error)
     return _COMMITTED
 
@@ -156,7 +156,7 @@ def _apply_one(connection: sqlite3.Connection, change: Encoded) -> Outcome:
         _write(connection, change)
     except _NotWrittenError as stopped:
         outcome = stopped.outcome
-    except _UNSTORABLE as error:
+    except UNSTORABLE as error:
         outcome = _refused(error)
     if outcome is not _COMMITTED:
         connection.execute("ROLLBACK TO change")
@@ -170,16 +170,16 @@ def _write(connection: sqlite3.Connection, change: EncodedChange) -> None:
         _require(connection.execute(_MOVE_RUN, (*row, _json_list(expect))), Lost())
     for row, status in change.prompts:
         if status is None:
-            _require(connection.execute(_INSERT_PROMPT, row), Lost())
+            _require(connection.execute(INSERT_PROMPT, row), Lost())
         else:
             _require(connection.execute(_MOVE_PROMPT, (*row, status)), Lost())
     for row in change.messages:
         *columns, pk, doc = row
-        connection.execute(_PUT_MESSAGE, (*columns, pk, pk, pk, doc))
+        connection.execute(PUT_MESSAGE, (*columns, pk, pk, pk, doc))
     for row in change.grants:
-        connection.execute(_PUT_GRANT, row)
+        connection.execute(PUT_GRANT, row)
     for row in change.audit:
-        connection.execute(_APPEND_TO_AUDIT, row)
+        connection.execute(APPEND_TO_AUDIT, row)
     if change.journal is not None:
         _insert_journal_row(connection, change.journal)
     for trim in change.trims:
@@ -190,9 +190,9 @@ def _write_conversation(connection: sqlite3.Connection, change: EncodedChange) -
     """The conversation and the new run, in the order in which a known request outranks everything else."""
     if change.is_new and change.conversation is not None:
         *columns, pk, doc = change.conversation
-        _require(connection.execute(_INSERT_CONVERSATION, (*columns, pk, pk, pk, doc)), Known())
+        _require(connection.execute(INSERT_CONVERSATION, (*columns, pk, pk, pk, doc)), Known())
     if change.new_run is not None:
-        _require(connection.execute(_INSERT_RUN, change.new_run), Known())
+        _require(connection.execute(INSERT_RUN, change.new_run), Known())
     if not change.is_new and change.conversation is not None:
         conversation_id, project_id, status, session_id, seq, _, updated_at, _, doc = change.conversation
         values = (project_id, status, session_id, seq, updated_at, doc, conversation_id)
@@ -254,7 +254,7 @@ def purge_rest(connection: sqlite3.Connection, conversation_id: ConversationId, 
 
 def put_grant(connection: sqlite3.Connection, row: Row) -> None:
     """Insert or replace (`sqlite_rows.grant_row`)."""
-    connection.execute(_PUT_GRANT, row)
+    connection.execute(PUT_GRANT, row)
 
 
 def put_project(connection: sqlite3.Connection, row: Row) -> None:

@@ -62,14 +62,14 @@ Encoded: TypeAlias = EncodedChange | EncodedJournal
 
 def encode_change(change: Change) -> Encoded:
     """The change as rows. Raises TypeError or ValueError where it holds what cannot be stored."""
-    journal = None if change.journal is None else _journal_row(change.journal)
+    journal = None if change.journal is None else journal_row(change.journal)
     if journal is not None and change.conversation is None and change.new_run is None and not _has_documents(change):
         return EncodedJournal(journal, len(journal[5]))
-    conversation = None if change.conversation is None else _conversation_row(change.conversation)
-    new_run = None if change.new_run is None else _run_row(change.new_run)
-    runs = tuple((_run_row(move.run), tuple(move.expect)) for move in change.runs)
-    messages = tuple(_message_row(message) for message in change.messages)
-    prompts = tuple((_prompt_row(move.prompt), move.expect) for move in change.prompts)
+    conversation = None if change.conversation is None else conversation_row(change.conversation)
+    new_run = None if change.new_run is None else run_row(change.new_run)
+    runs = tuple((run_row(move.run), tuple(move.expect)) for move in change.runs)
+    messages = tuple(message_row(message) for message in change.messages)
+    prompts = tuple((prompt_row(move.prompt), move.expect) for move in change.prompts)
     return EncodedChange(
         conversation=conversation,
         is_new=change.is_new,
@@ -80,7 +80,7 @@ def encode_change(change: Change) -> Encoded:
         journal=journal,
         trims=tuple((trim.request_id, trim.up_to_bridge_seq) for trim in change.trims),
         grants=tuple(grant_row(grant) for grant in change.grants),
-        audit=tuple(_audit_row(entry) for entry in change.audit),
+        audit=tuple(audit_row(entry) for entry in change.audit),
         size_bytes=1000 + sum(len(row[-1]) for row in messages),
     )
 
@@ -89,12 +89,14 @@ def _has_documents(change: Change) -> bool:
     return bool(change.runs or change.messages or change.prompts or change.trims or change.grants or change.audit)
 
 
-def _journal_row(row: JournalRow) -> Row:
+def journal_row(row: JournalRow) -> Row:
+    """The columns of a journal row."""
     events = orjson.dumps([dump_event(event) for event in row.events]).decode()
     return (row.conversation_id, row.seq, row.request_id, row.bridge_seq, iso(row.at), events)
 
 
-def _conversation_row(conversation: Conversation) -> Row:
+def conversation_row(conversation: Conversation) -> Row:
+    """The columns of a conversation, its first primary key before the last."""
     return (
         conversation.id,
         conversation.project_id,
@@ -108,7 +110,8 @@ def _conversation_row(conversation: Conversation) -> Row:
     )
 
 
-def _message_row(message: Message) -> Row:
+def message_row(message: Message) -> Row:
+    """The columns of a message, its first primary key before the last."""
     return (
         message.id,
         message.conversation_id,
@@ -125,7 +128,8 @@ def _message_row(message: Message) -> Row:
     )
 
 
-def _run_row(run: Run) -> Row:
+def run_row(run: Run) -> Row:
+    """The columns of a run."""
     return (
         run.conversation_id,
         run.status.value,
@@ -137,7 +141,8 @@ def _run_row(run: Run) -> Row:
     )
 
 
-def _prompt_row(prompt: Prompt) -> Row:
+def prompt_row(prompt: Prompt) -> Row:
+    """The columns of a prompt."""
     timeout_at = None if prompt.timeout_at is None else iso(prompt.timeout_at)
     return (
         prompt.conversation_id,
@@ -167,7 +172,8 @@ def grant_row(grant: Grant) -> Row:
     )
 
 
-def _audit_row(entry: AuditEntry) -> Row:
+def audit_row(entry: AuditEntry) -> Row:
+    """The columns of an entry of the audit."""
     return (entry.id, iso(entry.created_at), entry.conversation_id, entry.outcome, entry.handler, document(entry))
 
 
