@@ -38,6 +38,14 @@ async def check_bridges(patient: Patient) -> list[Finding]:
     else:
         notes.ok("connected", ", ".join(f"{bridge['name']!r}" for bridge in connected))
         _agents(notes, [agent for bridge in connected for agent in bridge["agents"]])
+    for bridge in connected:
+        if bridge.get("version") not in (None, "", patient.health and patient.health.get("version")):
+            notes.note(
+                "version",
+                f"the bridge {bridge['name']!r} is Baton {bridge['version']}, another one than the server",
+                why="an update counts from its next start on; its runs end with that",
+                cure="baton --version",
+            )
     for bridge in gone:
         notes.note(
             "connected",

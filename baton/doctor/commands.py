@@ -11,7 +11,7 @@ from baton import logs
 from baton.bridge_settings import BridgeSettings
 from baton.core.errors import ConfigError
 from baton.setting_kinds import Setting
-from baton.settings import Settings, bridge_table, load, load_bridge, settings_table
+from baton.settings import Settings, bridge_table, load, load_bridge, settings_table, without_credentials
 
 AddOption = Callable[[argparse.ArgumentParser, Setting], None]
 Tell = Callable[[str], None]
@@ -90,8 +90,8 @@ def _debug_info(chosen: argparse.Namespace, tell: Tell) -> int:
 
 
 def _url(text: str | None) -> str | None:
-    if text is not None and not text.startswith(("http://", "https://")):
-        raise ConfigError(f"--url {text}: accepted is an address like http://localhost:3001")
+    if text is not None and (not text.startswith(("http://", "https://")) or "@" in text):
+        raise ConfigError(f"--url {without_credentials(text)}: accepted is an address like http://localhost:3001")
     return text
 
 

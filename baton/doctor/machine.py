@@ -5,6 +5,7 @@ import platform
 import shutil
 import socket
 import stat
+import subprocess
 import tempfile
 from pathlib import Path
 from shlex import quote
@@ -43,6 +44,8 @@ def _versions(notes: Notes) -> None:
 def _programs(notes: Notes, patient: Patient) -> None:
     """Programs that the settings name must be here; those that agents bring themselves are the agents' to judge."""
     path = patient.settings.agent_environment.get("PATH")
+    node = shutil.which("node", path=path)
+    notes.ok("programs", f"Node.js {_said_version(node)}" if node else "no Node.js, which only some agents need")
     for name, command in patient.settings.acp:
         program = command.split()[0] if command.split() else ""
         if shutil.which(program, path=path) is None:
@@ -55,6 +58,16 @@ def _programs(notes: Notes, patient: Patient) -> None:
                 if program in _NODE_COMMANDS
                 else f"command -v {quote(program)} || echo 'install it, or name its path in BATON_ACP'",
             )
+
+
+def _said_version(program: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - found on PATH, and given nothing of anybody's
+            [program, "--version"], capture_output=True, text=True, timeout=2, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return f"({program} does not say its version)"
+    return done.stdout.strip()[:40]
 
 
 def _data_folder(notes: Notes, patient: Patient) -> None:

@@ -81,8 +81,8 @@ async def check_server(patient: Patient) -> list[Finding]:
         notes.problem(
             "version",
             f"the server is Baton {patient.health.get('version')}, this command {__version__}",
-            why="the newer one counts from the next start of the server on",
-            cure="docker compose restart" if not patient.is_here else "baton --version",
+            why="an update counts from the next start of the server on: stop it, then start it again",
+            cure="baton serve" if patient.is_here else "docker compose up --detach --build",
         )
     await _token(notes, patient)
     await _names(notes, patient)
@@ -105,7 +105,7 @@ def _health(notes: Notes, patient: Patient, health: Mapping[str, Any]) -> None:
             "health",
             "the server is down: it starts, stops, or waits for another server to leave the database",
             why="one database has one server at a time; this one takes over when the other has gone",
-            cure="ps aux | grep '[b]aton serve'",
+            cure="ps auxww | grep '[b]aton serve'",
         )
     if services.get("jobs") != "ok":
         notes.problem(

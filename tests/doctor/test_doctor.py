@@ -49,6 +49,7 @@ async def test_all_well_is_exit_code_0_and_looks_at_every_family(running: Runnin
     assert {name: finding["level"] for name, finding in findings.items()} == {
         "set-up: settings": "ok",
         "set-up: versions": "ok",
+        "set-up: programs": "ok",
         "set-up: data folder": "ok",
         "set-up: disk space": "ok",
         "set-up: log file": "ok",
@@ -92,7 +93,9 @@ async def test_as_text_each_problem_has_its_why_and_its_cure(tmp_path: Path) -> 
     assert lines[-1] == "1 problem; each `cure` is one command."
 
 
-@pytest.mark.parametrize("options", [["--port", "banana"], ["--url", "localhost"], ["--nothing-like-it"]])
+@pytest.mark.parametrize(
+    "options", [["--port", "banana"], ["--url", "localhost"], ["--url", "http://a:b@localhost"], ["--nothing-like-it"]]
+)
 async def test_a_wrong_argument_is_exit_code_2(tmp_path: Path, options: list[str]) -> None:
     said = await shell(tmp_path, free_port()).baton("doctor", *options)
     assert said.code == 2
@@ -214,3 +217,10 @@ async def test_every_cure_that_is_a_command_of_ours_is_one(tmp_path: Path) -> No
     assert ours
     for arguments in ours:
         build_parser().parse_args(arguments)
+
+
+async def test_a_program_that_an_agent_needs_and_that_is_not_here_is_found(tmp_path: Path) -> None:
+    said = await shell(tmp_path, free_port(), BATON_ACP="gemini=no-such-program --acp").baton("doctor", "--json")
+    problem = found(said)["set-up: programs"]
+    assert problem["level"] == "problem"
+    assert "'no-such-program', which is not on PATH" in problem["what"]

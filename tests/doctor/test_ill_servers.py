@@ -151,6 +151,13 @@ async def test_an_agent_that_cannot_work_counts_only_where_no_other_model_can(tm
     assert await levels(demo) == [Level.OK]
 
 
+async def test_another_version_is_told_of_the_server_as_a_problem_and_of_a_bridge_as_a_note(tmp_path: Path) -> None:
+    old = {"ok": True, "bridges": [{**BRIDGE, "version": "0.0.1"}]}
+    report = await look(tmp_path, {"/health": {**HEALTH, "version": "99.0.0"}, "/api/bridges": old})
+    levels = {item.area: item.level for item in report.findings if item.check == "version"}
+    assert levels == {Area.SERVER: Level.PROBLEM, Area.BRIDGE: Level.NOTE}
+
+
 async def test_a_full_spool_and_runs_for_another_server_are_told(tmp_path: Path) -> None:
     page = {
         "name": "laptop",
