@@ -140,8 +140,16 @@ def result_for(prompt: PromptAsked, tool_input: ToolInput, answer: PromptAnswer)
     if answer.selected_option in ("allow_once", "allow_session", "allow_always"):
         changed = answer.input if isinstance(answer.input, dict) else dict(tool_input)
         return Decision(sdk.PermissionResultAllow(updated_input=changed))
+    return _refusal(answer, _DENIED)
+
+
+def _refusal(answer: PromptAnswer, otherwise: str) -> Decision:
+    """No, with the reason. A denial that interrupts loses its message, and the model hears that the person wanted
+    nothing of it: where there is a reason, the session interrupts once the model's side has it (`ClaudeSession`).
+    """
     stops = answer.selected_option == "deny_stop"
-    return Decision(sdk.PermissionResultDeny(message=answer.message or _DENIED, interrupt=stops), stops=stops)
+    interrupts = stops and not answer.message
+    return Decision(sdk.PermissionResultDeny(message=answer.message or otherwise, interrupt=interrupts), stops=stops)
 
 
 def _plan_result(tool_input: ToolInput, answer: PromptAnswer) -> Decision:
@@ -160,8 +168,7 @@ def _plan_result(tool_input: ToolInput, answer: PromptAnswer) -> Decision:
 def _question_result(tool_input: ToolInput, answer: PromptAnswer) -> Decision:
     answers = _answers(tool_input, answer)
     if answer.selected_option in ("deny", "deny_stop") or not answers:
-        stops = answer.selected_option == "deny_stop"
-        return Decision(sdk.PermissionResultDeny(message=answer.message or _UNANSWERED, interrupt=stops), stops=stops)
+        return _refusal(answer, _UNANSWERED)
     return Decision(sdk.PermissionResultAllow(updated_input={**tool_input, "answers": answers}))
 
 
@@ -197,6 +204,8 @@ class TurnPrompts:
     """The person ended the turn with an answer."""
     _asking: "dict[asyncio.Task[Any], bool]" = field(default_factory=dict)
     """The calls that wait for an answer; True: taken back by `close`."""
+    _unheard: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Refused calls of which Claude Code has not said yet what the model is told, by tool_use_id."""
 
     async def decide(
         self, tool: str, tool_input: dict[str, Any], context: sdk.ToolPermissionContext
@@ -215,7 +224,22 @@ class TurnPrompts:
         self.was_stopped = self.was_stopped or decision.stops
         if decision.mode is not None:
             self.turn.emit(ModeUpdated(mode=decision.mode))
+        if isinstance(decision.result, sdk.PermissionResultDeny) and context.tool_use_id is not None:
+            self._unheard[context.tool_use_id] = asyncio.Event()
         return decision.result
+
+    def note(self, message: object) -> None:
+        """Look at what Claude Code says: a refused call's result is what the model hears of the refusal."""
+        if not self._unheard or not isinstance(message, sdk.UserMessage) or isinstance(message.content, str):
+            return
+        for block in message.content:
+            if isinstance(block, sdk.ToolResultBlock) and (heard := self._unheard.pop(block.tool_use_id, None)):
+                heard.set()
+
+    async def until_heard(self) -> None:
+        """Return when Claude Code has taken down every refusal: an interrupt before that would lose its reason."""
+        for heard in list(self._unheard.values()):
+            await heard.wait()
 
     def close(self) -> None:
         """The turn is over: who still asks gets no answer in it."""

@@ -41,6 +41,8 @@ CLOSE_TIMEOUT_S: Final = 2.0
 REAP_TIMEOUT_S: Final = 1.0
 """How long a process that was killed, or interrupted for its end, may take."""
 _INTERRUPT_AGAIN_S: Final = 1.0
+_HEARD_TIMEOUT_S: Final = 1.0
+"""How long an interrupt waits for the reason of a refusal to be taken down; some ten milliseconds is usual."""
 _KEPT_BETWEEN_TURNS: Final = 10_000
 _KEPT_DELTAS: Final = 1000
 _OVER: Final = "The turn is over; nobody can be asked any more."
@@ -75,7 +77,11 @@ class _ActiveTurn:
     is_stopped: bool = False
     """It was aborted."""
 
+    stopping: "asyncio.Task[None] | None" = None
+    """Ends it after an answer that was to end it."""
+
     def take(self, message: object) -> None:
+        self.prompts.note(message)
         self.is_speaking = self.is_speaking or _is_speech(message)
         self.turn.emit(*self.translation.take(message))
         if isinstance(message, sdk.ResultMessage) and self._is_ended_by(message) and not self.result.done():
@@ -212,6 +218,7 @@ class ClaudeSession:
             self._active = None
             self._has_turn.clear()
             prompts.close()
+            await _cancelled(active.stopping)
             if not result.cancel() and not result.cancelled():
                 result.exception()  # looked at, so that nobody complains about it
         return TurnEnd(ended, translation.error, prompts.was_stopped)
@@ -303,12 +310,19 @@ class ClaudeSession:
                 active = await self._turn_to_ask_in()
                 decision = await active.prompts.decide(tool, tool_input, context)
                 if decision is not None:
+                    self._stop_if_wanted(active)
                     return decision
                 if active.is_stopped or context.agent_id not in self.background_tasks:
                     return sdk.PermissionResultDeny(message=_OVER)
         finally:
             self._askers -= 1
             self._end_if_only_asked()
+
+    def _stop_if_wanted(self, active: _ActiveTurn) -> None:
+        """End the turn after an answer that was to end it, once that has reached the model's side."""
+        if active.prompts.was_stopped and active.stopping is None:
+            stopping = self._stop(active)
+            active.stopping = asyncio.create_task(stopping, name=f"claude-stop-{self.plan.session_id}")
 
     async def _turn_to_ask_in(self) -> _ActiveTurn:
         while self._active is None:
@@ -375,6 +389,9 @@ class ClaudeSession:
             return  # the model is silent: whoever asks in the background is told that there is no answer
         try:
             async with asyncio.timeout(ABORT_TIMEOUT_S):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_HEARD_TIMEOUT_S):
+                        await active.prompts.until_heard()
                 while not active.result.done():
                     await self._interrupt()
                     # Asked before the turn had begun, it may be overheard: it is asked again.

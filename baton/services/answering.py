@@ -17,6 +17,8 @@ from baton.services.memory import LiveRun
 from baton.services.policy import handler_of, option_for
 
 _ONCE: Final = {"allow_session": "allow_once", "allow_always": "allow_once", "accept_edits": "accept_default"}
+PROMPT_TIMEOUT: Final = "prompt_timeout"
+"""The code that a run fails with when nobody has answered its prompt."""
 _REFUSALS: Final = {
     PromptType.TOOL_PERMISSION: ("deny_stop", "deny"),
     PromptType.PLAN_REVIEW: ("reject",),
@@ -39,6 +41,15 @@ def refusal_frame(prompt: Prompt, reason: str) -> PermissionResponse | None:
     for name in (*named, *meant):
         return _frame(prompt, name, PromptResponse(message=reason))
     return None
+
+
+def unanswered_reason(prompt: Prompt) -> str:
+    """Why a prompt that has ended as `timeout` has no answer, for its agent and for people."""
+    if prompt.auto_handler != "timeout" or prompt.responded_at is None:
+        return f"It was ended by hand: {prompt.title}"
+    waited_s = round((prompt.responded_at - prompt.created_at).total_seconds())
+    waited = f"{waited_s} s" if waited_s < 120 else f"{round(waited_s / 60)} minutes"
+    return f"Nobody answered in time ({waited}): {prompt.title}"
 
 
 def answer_by_rule(prompt: Prompt, decision: Decision, draft: Draft) -> Prompt | None:

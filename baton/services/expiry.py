@@ -19,7 +19,7 @@ from baton.core.limits import Limits
 from baton.core.models import Failure, PermissionMode, Prompt, PromptStatus, Run, RunStatus
 from baton.core.permissions import Grant, expire
 from baton.core.ports import Clock, Store
-from baton.services.answering import go_on, refusal_frame, response_frame
+from baton.services.answering import PROMPT_TIMEOUT, go_on, refusal_frame, response_frame, unanswered_reason
 from baton.services.asking import next_stage_at
 from baton.services.dispatch import Dispatcher
 from baton.services.drafts import Draft
@@ -114,13 +114,12 @@ class Expiry:
         logger.info("prompt waits", extra={"action": "prompt.escalated", "promptId": stored.id, "stage": stored.stage})
 
     def _time_out(self, draft: Draft, live: LiveRun, prompt: Prompt) -> None:
-        waited = round((draft.now - prompt.created_at).total_seconds())
-        reason = f"Nobody answered in time ({_words(waited)}): {prompt.title}"
         ended = lifecycle.end_prompt(prompt, PromptStatus.TIMEOUT, handler="timeout", at=draft.now)
-        self._end_unanswered(draft, live, ended, PromptStatus.PENDING, reason)
+        self._end_unanswered(draft, live, ended, PromptStatus.PENDING)
 
-    def _end_unanswered(self, draft: Draft, live: LiveRun, ended: Prompt, expect: PromptStatus, reason: str) -> None:
+    def _end_unanswered(self, draft: Draft, live: LiveRun, ended: Prompt, expect: PromptStatus) -> None:
         """The prompt ends, its agent hears why and stops, its run fails."""
+        reason = unanswered_reason(ended)
         seq = draft.next_seq()
         stored = replace(ended, seq=seq)
         draft.store_prompt(stored, expect)
@@ -131,7 +130,7 @@ class Expiry:
             draft.send(bridge_id, refusal)
         if bridge_id is not None:
             draft.send(bridge_id, Abort(request_id=live.request_id))
-        end_run(draft, live, RunStatus.FAILED, error=Failure("prompt_timeout", f"{reason}. Retry to be asked again."))
+        end_run(draft, live, RunStatus.FAILED, error=Failure(PROMPT_TIMEOUT, f"{reason}. Retry to be asked again."))
         self._dispatcher.advance(draft)
         logger.warning(
             "prompt ended without an answer",
@@ -198,7 +197,7 @@ class Expiry:
             stored, responded_at=stored.responded_at or draft.now, auto_handler=stored.auto_handler or "cleanup"
         )
         if ended.status is not PromptStatus.ANSWERED or ended.selected_option is None:
-            self._end_unanswered(draft, live, ended, stored.status, f"It was ended by hand: {ended.title}")
+            self._end_unanswered(draft, live, ended, stored.status)
             return
         seq = draft.next_seq()
         draft.store_prompt(replace(ended, seq=seq), stored.status)
@@ -256,7 +255,3 @@ def _later(act: "Callable[[Any], Awaitable[None]]", item: object) -> Callable[[]
 
 def _has_passed(at: datetime | None, now: datetime) -> bool:
     return at is not None and at <= now
-
-
-def _words(seconds: int) -> str:
-    return f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} minutes"

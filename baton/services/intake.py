@@ -22,7 +22,7 @@ from baton.core.models import Failure, PromptStatus, RunStatus
 from baton.core.ports import BridgeLink, Clock, Expected, Store
 from baton.core.stored import Committed, Outcome
 from baton.services.absorb import Absorber
-from baton.services.answering import response_frame
+from baton.services.answering import PROMPT_TIMEOUT, refusal_frame, response_frame, unanswered_reason
 from baton.services.asking import Asking
 from baton.services.background import BackgroundRuns
 from baton.services.dispatch import Dispatcher, execute_frame
@@ -160,6 +160,7 @@ class Intake:
         for request_id in known.keys() - dict(own).keys():
             # Ended, unknown, or another bridge's: whatever this one still holds of it is not wanted.
             acks[request_id] = known[request_id][0]
+            frames += await self._missed_refusals(request_id, known[request_id][1])
             frames.append(Abort(request_id=request_id))
         for request_id, conversation_id in own:
             frames += await self._expect(conversation_id, request_id, known)
@@ -222,6 +223,16 @@ class Intake:
             self._dispatcher.advance(draft)
             await self._lanes.commit(draft)
             return []
+
+    async def _missed_refusals(self, request_id: RequestId, open_prompts: tuple[str, ...]) -> list[ServerFrame]:
+        """Why nobody will answer what the agent still asks in a run that has ended, where time was what ended it."""
+        run = await self._store.run(request_id) if open_prompts else None
+        if run is None or run.error is None or run.error.code != PROMPT_TIMEOUT:
+            return []
+        ended = await self._store.prompts(PromptStatus.TIMEOUT, run.conversation_id)
+        asked = [p for p in ended if p.request_id == request_id and p.bridge_prompt_id in open_prompts]
+        refusals = [refusal_frame(prompt, unanswered_reason(prompt)) for prompt in asked]
+        return [frame for frame in refusals if frame is not None]
 
     async def _back_again(self, memory: Memory, live: LiveRun) -> None:
         if live.run.away:

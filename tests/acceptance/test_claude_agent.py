@@ -27,7 +27,7 @@ from baton.core.stream import (
     UsageUpdated,
 )
 from tests.support import claude_fixtures
-from tests.support.claude_fixtures import MakeAgent, children, run
+from tests.support.claude_fixtures import MakeAgent, aborted, children, run
 from tests.support.fake_messages_api import PLAN, FakeMessagesApi, Reply, Text, ToolCall
 from tests.support.recording_turn import RecordingTurn, choosing
 
@@ -210,6 +210,27 @@ async def test_deny_and_stop_ends_the_turn_without_asking_the_model_again(
 
     assert result.outcome == "completed"
     assert len(api.requests) == 1
+
+
+async def test_who_stops_a_turn_with_a_reason_is_heard_by_the_model(
+    make_agent: MakeAgent, api: FakeMessagesApi
+) -> None:
+    agent, turn = make_agent(), RecordingTurn(answer=choosing("deny_stop", "not on a Friday"))
+    first = await run(agent, turn, "bash touch made.txt")
+    await run(agent, RecordingTurn(), "text two", first.session_id)
+    assert api.requests[-1].says("not on a Friday")
+    assert not api.requests[-1].says("The user doesn't want to proceed")
+
+
+@pytest.mark.parametrize("option", ["deny", "deny_stop"])
+async def test_a_refusal_that_an_abort_follows_at_once_is_heard_by_the_model(
+    make_agent: MakeAgent, api: FakeMessagesApi, option: str
+) -> None:
+    agent, turn = make_agent(), RecordingTurn(answer=choosing(option, "nobody answered"))
+    await aborted(agent, turn, "bash touch made.txt", lambda turn: bool(turn.asked))
+    (session,) = turn.of(SessionUpdated)
+    await run(agent, RecordingTurn(), "text two", session.session_id)
+    assert api.requests[-1].says("nobody answered")
 
 
 async def test_the_persons_changed_input_is_what_runs(make_agent: MakeAgent, work: Path) -> None:

@@ -399,12 +399,18 @@ async def test_a_prompt_that_was_answered_by_hand_lets_its_run_go_on(server: Ser
 # --- greeting ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_bridge_that_missed_the_end_of_a_prompt_is_told_to_abort(server: Server) -> None:
+async def test_a_bridge_that_missed_the_end_of_a_prompt_is_told_why_and_to_abort(server: Server) -> None:
     await a_run(server)
     await bash(server, "npm test")
     await server.leap(HALF_AN_HOUR + 1)
     expected = await server.intake.greet(LOCAL, known={R1: (2, ("p1",))})
-    assert [type(frame) for frame in expected.frames] == [Abort]
+    refusal, abort = expected.frames
+    assert isinstance(refusal, PermissionResponse)
+    assert (refusal.prompt_id, refusal.selected_option) == ("p1", "deny_stop")
+    assert "Nobody answered in time (30 minutes)" in (refusal.message or "")
+    assert isinstance(abort, Abort)
+    expected = await server.intake.greet(LOCAL, known={R1: (2, ())})
+    assert [type(frame) for frame in expected.frames] == [Abort], "it does not ask any more"
 
 
 async def test_after_a_timeout_the_conversation_takes_the_next_message(server: Server) -> None:
