@@ -36,6 +36,14 @@ async def check(settings: Settings, tell: Tell, *, repair: bool = False, as_json
 
 
 async def _look(settings: Settings) -> Findings:
+    found = await _look_once(settings)
+    if found and settings.sqlite_path is None:
+        # A server may write meanwhile, and what is read is of no one moment: what stands as it did then is a fault.
+        found = found.also_in(await _look_once(settings))
+    return found
+
+
+async def _look_once(settings: Settings) -> Findings:
     async with open_records(settings) as records:
         with Progress(sys.stderr, "💾 looking at records:") as progress:
             return await look(records, progress)

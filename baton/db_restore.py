@@ -24,6 +24,7 @@ from baton.db_backup import default_folder, digest_of, digest_path, make_backup,
 from baton.db_transfer import listed, read_whole, reading, require_id, tell_filled
 from baton.keeping import Progress, Tell, open_records, owned_database
 from baton.services.archive import Filled, Incoming, fill, from_file, from_records
+from baton.services.mending import settle
 from baton.services.renaming import Renaming, belongs_to
 from baton.settings import Settings
 from baton.storage.sqlite import SqliteStore
@@ -155,6 +156,8 @@ async def _make(tell: Tell, source: Path, made: Path) -> bool:
     store = SqliteStore(made, clock=clock)
     await store.open()
     try:
+        async with sqlite_records(made, clock=clock) as records:
+            await _settle(records, store)
         await _pause_queues(store, tell)
     finally:
         await store.close()
@@ -174,7 +177,7 @@ async def _held(path: Path) -> str | None:
 
 
 async def _replace_mongo(settings: Settings, store: Store, tell: Tell, confirm: Confirm, source: _Source) -> bool:
-    from baton.storage.mongo import mongo_records
+    from baton.storage.mongo_records import mongo_records
 
     clock = SystemClock()
     async with mongo_records(settings.store_url, clock=clock) as records:
@@ -188,6 +191,7 @@ async def _replace_mongo(settings: Settings, store: Store, tell: Tell, confirm: 
             await records.empty()
         filled = await _fill(records, source.stream(), source.total)
         await records.renew_epoch()
+        await _settle(records, store)
     await _pause_queues(store, tell)
     tell_filled(tell, filled)
     _tell_unreadable(tell, source)
@@ -198,6 +202,11 @@ async def _replace_mongo(settings: Settings, store: Store, tell: Tell, confirm: 
 async def _fill(records: Records, stream: AsyncIterator[Incoming], total: int) -> Filled:
     with Progress(sys.stderr, "💾 restoring records:", total) as progress:
         return await fill(records, stream, progress)
+
+
+async def _settle(records: Records, store: Store, conversation_id: ConversationId | None = None) -> None:
+    with Progress(sys.stderr, "💾 looking at records:") as progress:
+        await settle(records, store, SystemClock(), progress, conversation_id)
 
 
 # --- one conversation ------------------------------------------------------------------------------------------
@@ -212,7 +221,8 @@ async def _restore_one(
         await records.forget_runs(conversation_id)
         renaming = Renaming(conversation_id, target) if is_there else None
         filled = await _fill(records, _of_one(source, conversation_id, target, renaming), 0)
-    await store.repair()
+    async with open_records(settings) as records:
+        await _settle(records, store, target)
     await _pause_queues(store, tell, target)
     tell_filled(tell, filled)
     _tell_unreadable(tell, source)

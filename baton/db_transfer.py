@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from baton.clock import SystemClock
 from baton.core.errors import ConfigError, Conflict, InvalidRequest, Unavailable
 from baton.core.ids import is_object_id
 from baton.keeping import Progress, Tell, open_records, owned_database, require_database
 from baton.services.archive import Contents, Exported, Filled, export, fill, from_file, read_contents
+from baton.services.mending import settle
 from baton.settings import Settings
 
 _SHOWN: Final = 5
@@ -49,11 +51,15 @@ async def import_from(settings: Settings, tell: Tell, *, source: str) -> bool:
     path = Path(source)
     with reading(path) as file:
         contents = read_whole(file, path)
-        async with owned_database(settings) as store, open_records(settings) as records:
+        async with owned_database(settings) as store:
             file.seek(0)
             with Progress(sys.stderr, "💾 importing records:", contents.counts.total()) as progress:
-                filled = await fill(records, from_file(file), progress)
-            await store.repair()
+                async with open_records(settings) as records:
+                    filled = await fill(records, from_file(file), progress)
+            # Other connections, because on SQLite those before see the database as it was.
+            async with open_records(settings) as now:
+                with Progress(sys.stderr, "💾 looking at records:") as progress:
+                    await settle(now, store, SystemClock(), progress)
     tell_filled(tell, filled)
     return not filled.refused
 

@@ -64,7 +64,7 @@ def open_records(settings: Settings) -> AbstractAsyncContextManager[Records]:
         from baton.storage.sqlite_records import sqlite_records
 
         return sqlite_records(settings.sqlite_path, clock=SystemClock())
-    from baton.storage.mongo import mongo_records
+    from baton.storage.mongo_records import mongo_records
 
     return mongo_records(settings.store_url, clock=SystemClock())
 

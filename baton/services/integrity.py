@@ -84,6 +84,14 @@ class Findings:
         """Of one fault."""
         return self._by_code[code].ids if code in self._by_code else []
 
+    def also_in(self, other: "Findings") -> "Findings":
+        """Those that both have, of the ids that are kept."""
+        both = Findings()
+        for finding in self:
+            for record_id in set(finding.ids) & set(other.ids(finding.code)):
+                both.add(finding.code, record_id)
+        return both
+
     def __iter__(self) -> Iterator[Finding]:
         return (self._by_code[code] for code in MEANINGS if code in self._by_code)
 

@@ -15,7 +15,7 @@ from baton.core.models import ConversationState, Prompt, PromptStatus, Run, RunS
 from baton.core.ports import Clock, Store
 from baton.core.records import Kind, Records
 from baton.core.stored import Change, Committed, PromptMove
-from baton.services.integrity import Findings
+from baton.services.integrity import Findings, Progress, look
 
 _RUNS_AT_ONCE: Final = 100
 _MESSAGES_AT_ONCE: Final = 500
@@ -32,6 +32,19 @@ async def mend(findings: Findings, *, records: Records, store: Store, clock: Clo
     if findings.ids("journal_orphan") or findings.ids("journal_ended"):
         await _remove_journals(store)
     await _mend_conversations(findings, records, store, clock)
+
+
+async def settle(
+    records: Records, store: Store, clock: Clock, progress: Progress, conversation_id: ConversationId | None = None
+) -> None:
+    """What was just filled in, or one conversation of it, fits together as far as that can be mended.
+
+    An export of a database that was written meanwhile is of no one moment: a conversation may be older in it than
+    its messages, and an end may lack its beginning.
+    """
+    await mend(
+        await look(records, progress, conversation_id=conversation_id), records=records, store=store, clock=clock
+    )
 
 
 async def _remove_journals(store: Store) -> None:

@@ -2,7 +2,7 @@
 
 Works the same on a standalone server, a replica set and a shard router: no transactions, no change streams; what
 must be unique is an `_id` or has a plain unique index. Every write is durable (`w=majority, j=true`), every read
-goes to the primary. Motor is imported here and nowhere else, so that its successor is one line away.
+goes to the primary (`mongo_connection`).
 """
 
 import asyncio
@@ -14,13 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from bson.codec_options import CodecOptions
 from bson.errors import BSONError
-from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import ReadPreference, WriteConcern
-from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from baton.core.errors import ConfigError, InvalidRequest, StoreUnavailable
+from baton.core.errors import InvalidRequest, StoreUnavailable
 from baton.core.ids import (
     AttachmentId,
     BridgeId,
@@ -62,13 +59,13 @@ from baton.storage.migrate import MigrationTarget
 from baton.storage.mongo_attachments import Attachments
 from baton.storage.mongo_cleaning import Cleaning
 from baton.storage.mongo_commit import Committer
+from baton.storage.mongo_connection import connect, database_of, durable, host_of, reachable
 from baton.storage.mongo_documents import Document, Unstorable, aware, dump_grant, dump_project, load_project, object_id
 from baton.storage.mongo_lease import Lease
 from baton.storage.mongo_migrations import MongoMigrations
 from baton.storage.mongo_paging import newest_first
 from baton.storage.mongo_permissions import PermissionReads
 from baton.storage.mongo_reads import Reads
-from baton.storage.mongo_records import MongoRecords
 from baton.storage.mongo_search import Search
 from baton.storage.mongo_tokens import Tokens
 from baton.storage.mongo_uses import fill_uses
@@ -93,17 +90,6 @@ COLLECTIONS = (
 )
 """Those that the store itself reads and writes; `schema_migrations` is the migrations'."""
 
-DEFAULT_DATABASE = "baton"
-"""Where the address names none."""
-
-_WAITS_MS = {
-    "serverSelectionTimeoutMS": 5_000,
-    "connectTimeoutMS": 5_000,
-    "waitQueueTimeoutMS": 10_000,
-    "socketTimeoutMS": 30_000,
-}
-"""How long the driver waits, unless the address says otherwise."""
-_MAJORITY_WAIT_MS = 15_000
 _RELEASE_S = 3.0
 
 _Parameters = ParamSpec("_Parameters")
@@ -170,10 +156,10 @@ class MongoStore:
             return
         client = self._given_client
         if client is None:
-            client = self._own_client = _connect(self._uri)
+            client = self._own_client = connect(self._uri)
         try:
-            database = _database(client, self._database_name)
-            async with _reachable(self._uri):
+            database = database_of(client, self._database_name)
+            async with reachable(self._uri):
                 await database.command("ping")
                 await MongoMigrations(database, self._clock).check()
                 self._opened = await self._parts(database)
@@ -183,7 +169,7 @@ class MongoStore:
         logger.info("💾 The database is open", extra={"action": "store_opened", "host": host_of(self._uri)})
 
     async def _parts(self, database: Any) -> _Open:
-        of = {name: _durable(database, name) for name in COLLECTIONS}
+        of = {name: durable(database, name) for name in COLLECTIONS}
         lease = Lease(of["leases"], "server", self._clock)
         await lease.look()
         await _insert_if_missing(of["meta"], {"_id": "epoch", "value": new_object_id()})
@@ -565,78 +551,15 @@ async def mongo_migrations(
     uri: str, *, clock: Clock, database: str | None = None, client: Any = None
 ) -> AsyncIterator[MigrationTarget]:
     """The database as something to migrate. Raises ConfigError where no server answers."""
-    connected = _connect(uri) if client is None else client
+    connected = connect(uri) if client is None else client
     try:
-        target = _database(connected, database)
-        async with _reachable(uri):
+        target = database_of(connected, database)
+        async with reachable(uri):
             await target.command("ping")
             yield MongoMigrations(target, clock)
     finally:
         if client is None:
             connected.close()
-
-
-@asynccontextmanager
-async def mongo_records(
-    uri: str, *, clock: Clock, database: str | None = None, client: Any = None
-) -> AsyncIterator[MongoRecords]:
-    """The database as records. Raises ConfigError where no server answers, and inside it too."""
-    connected = _connect(uri) if client is None else client
-    try:
-        target = _database(connected, database)
-        async with _reachable(uri):
-            await target.command("ping")
-            yield MongoRecords(target, {name: _durable(target, name) for name in COLLECTIONS}, clock)
-    finally:
-        if client is None:
-            connected.close()
-
-
-def host_of(uri: str) -> str:
-    """The hosts that an address names, without user, password and options."""
-    return uri.partition("://")[2].rpartition("@")[2].partition("/")[0].partition("?")[0]
-
-
-def _connect(uri: str) -> Any:
-    waits: dict[str, Any] = {name: wait for name, wait in _WAITS_MS.items() if name.lower() not in uri.lower()}
-    try:
-        return AsyncIOMotorClient(uri, appname="baton", **waits)
-    except (PyMongoError, ValueError) as exc:
-        # Its text may quote the password.
-        raise ConfigError(
-            f"The MongoDB address with the host {host_of(uri)!r} cannot be used ({type(exc).__name__}): accepted is "
-            "mongodb://user:password@host:port/database, with special characters of the password percent-encoded"
-        ) from exc
-
-
-def _database(client: Any, name: str | None) -> Any:
-    return client.get_default_database(DEFAULT_DATABASE) if name is None else client[name]
-
-
-@asynccontextmanager
-async def _reachable(uri: str) -> AsyncIterator[None]:
-    """Tells what to do about a server that cannot be worked with."""
-    try:
-        yield
-    except OperationFailure as exc:
-        raise ConfigError(
-            f"MongoDB at {host_of(uri)} refuses ({type(exc).__name__}, code {exc.code}): check the user, the password "
-            "and the rights on the database in BATON_STORE or MONGODB_URI"
-        ) from exc
-    except PyMongoError as exc:
-        raise ConfigError(
-            f"MongoDB at {host_of(uri)} does not answer ({type(exc).__name__}): start it, or correct BATON_STORE or "
-            "MONGODB_URI"
-        ) from exc
-
-
-def _durable(database: Any, name: str) -> Any:
-    return database.get_collection(
-        name,
-        codec_options=CodecOptions(tz_aware=True),
-        write_concern=WriteConcern("majority", j=True, wtimeout=_MAJORITY_WAIT_MS),
-        read_preference=ReadPreference.PRIMARY,
-    )
 
 
 async def _insert_if_missing(collection: Any, document: Document) -> None:

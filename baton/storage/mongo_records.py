@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 from bson import ObjectId
 from bson.errors import BSONError
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 
+from baton.core.errors import StoreUnavailable
 from baton.core.ids import AttachmentId, ConversationId, new_object_id
 from baton.core.models import Attachment
 from baton.core.ports import Clock
@@ -18,6 +20,7 @@ from baton.schemas.records import UNREADABLE, dump_record
 from baton.storage import mongo_documents as documents
 from baton.storage.migrate import discover, pending
 from baton.storage.mongo_attachments import CHUNK_BYTES, Attachments
+from baton.storage.mongo_connection import connect, database_of, durable, reachable
 from baton.storage.mongo_documents import Document, Unstorable, equal, object_id, one_of
 from baton.storage.mongo_migrations import MongoMigrations
 from baton.storage.mongo_shape import make_indexes, missing_indexes
@@ -56,10 +59,30 @@ _EMPTIED: Final = (
 )
 
 
+@asynccontextmanager
+async def mongo_records(
+    uri: str, *, clock: Clock, database: str | None = None, client: Any = None
+) -> AsyncIterator["MongoRecords"]:
+    """The database as records. Raises ConfigError where no server answers, and inside it Unavailable."""
+    connected = connect(uri) if client is None else client
+    try:
+        target = database_of(connected, database)
+        async with reachable(uri):
+            await target.command("ping")
+        try:
+            yield MongoRecords(target, {name: durable(target, name) for name in (*_EMPTIED, "meta", "leases")}, clock)
+        except PyMongoError as exc:
+            # The driver's own text may quote documents.
+            raise StoreUnavailable(f"The database did not answer as it should ({type(exc).__name__})") from exc
+    finally:
+        if client is None:
+            connected.close()
+
+
 class MongoRecords(Records):
     """See the port. `of` gives each collection by its name, with the store's own durability; `database` the indexes.
 
-    Made by `mongo.mongo_records`, which translates the driver's errors.
+    Made by `mongo_records`, which translates the driver's errors.
     """
 
     def __init__(self, database: Any, of: Mapping[str, Any], clock: Clock) -> None:

@@ -8,7 +8,7 @@ import pytest
 from mongomock_motor import AsyncMongoMockClient
 
 from baton.cli import main
-from baton.storage import mongo
+from baton.storage import mongo_connection
 from tests.support.full_store import World, dump, fill, opened, sqlite_world
 
 
@@ -57,9 +57,9 @@ class Place:
 def empty_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Place:
     """Nothing there yet. A MongoDB address is answered by one mock."""
     client: Any = AsyncMongoMockClient()
-    monkeypatch.setattr(mongo, "AsyncIOMotorClient", lambda *_, **__: client)
+    monkeypatch.setattr(mongo_connection, "AsyncIOMotorClient", lambda *_, **__: client)
     # The mock's own default database is not one that can be awaited.
-    monkeypatch.setattr(mongo, "_database", lambda client, _: client["baton"])
+    monkeypatch.setattr(type(client), "get_default_database", lambda self, name: self[name], raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BATON_DATA", str(tmp_path / "data"))
     return Place(tmp_path, capsys, client)

@@ -1,9 +1,11 @@
 """`baton db export` and `import`: equal stores after any way round, and nothing of a file that is not as written."""
 
+import asyncio
 import json
 import os
 import sqlite3
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,3 +193,37 @@ async def test_a_process_writes_to_a_pipe_and_a_full_disk_is_told(tmp_path: Path
     assert "exported 0 records" in said.err
     full = await shell.baton("db", "export", "/dev/full")
     assert full.code != 0
+
+
+async def test_where_the_disk_is_full_it_is_told_and_no_backup_is_left(tmp_path: Path) -> None:
+    """A limit of the shell on the size of files is what a full disk is to a program: a write that fails."""
+    shell = Shell(tmp_path, {})
+    assert (await shell.baton("db", "seed", "--messages", "2000")).code == 0
+    for command in ("export all.jsonl", "backup copies"):
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-c", f"ulimit -f 64; exec {sys.executable} -m baton db {command}"),
+            cwd=tmp_path,
+            env={**os.environ, "BATON_DATA": str(tmp_path / "data")},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, err = await process.communicate()
+        assert process.returncode == 1, err.decode()
+        assert b"could not be written" in err or b"disk" in err.lower()
+        assert b"Traceback" not in err
+    assert os.listdir(tmp_path / "copies") == []
+    resumed = await shell.baton("db", "export", "all.jsonl", "--resume")
+    assert resumed.code == 0, resumed.err
+
+
+@pytest.mark.parametrize("store", ["sqlite", "mongo"])
+def test_what_was_exported_while_it_changed_fits_together_again(place: Place, store: str) -> None:
+    connection = sqlite3.connect(place.path)
+    connection.execute("UPDATE conversations SET doc = json_set(doc, '$.seq', 1, '$.ordinal', 0, '$.state', 'running')")
+    connection.commit()
+    connection.close()
+    options = other(place) if store == "sqlite" else MONGO
+    place.db("migrate", *options)
+    assert place.db("import", str(exported(place)), *options)[0] == 0
+    code, said = place.db("check", *options)
+    assert code == 0, said

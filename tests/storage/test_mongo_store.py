@@ -26,7 +26,8 @@ from baton.core.text import Json
 from baton.storage import migrate as storage_migrate
 from baton.storage import mongo_search
 from baton.storage.migrate import CURE, Migration, discover, migrate
-from baton.storage.mongo import MongoStore, host_of, mongo_migrations
+from baton.storage.mongo import MongoStore, mongo_migrations
+from baton.storage.mongo_connection import host_of
 from baton.storage.mongo_documents import (
     dump_audit_entry,
     dump_conversation,

@@ -16,7 +16,8 @@ from baton.core.ports import Store
 from baton.core.records import Kind, Records
 from baton.core.stored import Change, PromptMove
 from baton.storage.migrate import migrate
-from baton.storage.mongo import MongoStore, mongo_migrations, mongo_records
+from baton.storage.mongo import MongoStore, mongo_migrations
+from baton.storage.mongo_records import mongo_records
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
 from baton.storage.sqlite_records import sqlite_records
