@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from baton import __version__
+from baton.web.page import find_built_page
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ("baton", "migrations", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
@@ -78,6 +79,16 @@ def test_the_wheel_holds_every_file_of_the_source(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("baton/")}
     assert packed == source_files()
+
+
+@pytest.mark.skipif(find_built_page() is None, reason="`make ui` has built no page")
+def test_the_wheel_holds_the_built_page(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        index = archive.read("baton/web/static/app/index.html").decode()
+        named = re.findall(r'(?:src|href)="/static/app/([^"]+)"', index)
+        packed = set(archive.namelist())
+    assert named
+    assert {f"baton/web/static/app/{name}" for name in named} <= packed
 
 
 def test_the_wheel_is_called_by_its_name_and_carries_the_licence(wheel: Path) -> None:

@@ -76,3 +76,10 @@ def prompt(page: Page, title: str) -> Locator:
 async def is_done(page: Page, runs: int = 1) -> None:
     """Wait until so many runs have ended: each has a footer."""
     await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(runs)
+
+
+async def key(card: Locator, name: str) -> None:
+    """Press a key of a question. A card that has just come takes none, lest one meant for the box answers it."""
+    await expect(card).to_be_visible()
+    await card.page.wait_for_timeout(600)
+    await card.press(name)

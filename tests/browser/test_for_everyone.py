@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.stage import Stage, answers, begin, box, is_done, log, prompt
+from tests.browser.stage import Stage, answers, begin, box, is_done, key, log, prompt
 
 AXE = Path(__file__).parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -55,7 +55,7 @@ async def test_somebody_with_a_keyboard_alone_asks_answers_and_stops(page: Page)
     await page.keyboard.type("/demo ask rate=2000")
     await page.keyboard.press("Enter")
     await expect(prompt(page, "Run rm -r build/1?")).to_be_focused()
-    await page.keyboard.press("1")
+    await key(prompt(page, "Run rm -r build/1?"), "1")
     await is_done(page)
     await page.keyboard.press("/")
     await expect(box(page)).to_be_focused()

@@ -2,7 +2,7 @@
 
 from playwright.async_api import Page, expect
 
-from tests.browser.stage import Stage, answers, begin, is_done, log, prompt
+from tests.browser.stage import Stage, answers, begin, is_done, key, log, prompt
 
 
 async def test_a_permission_is_given_by_a_number_key(page: Page) -> None:
@@ -10,7 +10,7 @@ async def test_a_permission_is_given_by_a_number_key(page: Page) -> None:
     card = prompt(page, "Run rm -r build/1?")
     await expect(card).to_be_visible()
     await expect(card).to_contain_text("High risk")
-    await card.press("1")
+    await key(card, "1")
     await is_done(page)
     await expect(log(page)).to_contain_text("Allowed once by admin")
 
@@ -18,7 +18,7 @@ async def test_a_permission_is_given_by_a_number_key(page: Page) -> None:
 async def test_a_permission_is_denied_with_a_reason_that_the_agent_reads(page: Page) -> None:
     await begin(page, "/demo ask rate=2000")
     await expect(prompt(page, "Run rm -r build/1?")).to_be_visible()
-    await prompt(page, "Run rm -r build/1?").press("d")
+    await key(prompt(page, "Run rm -r build/1?"), "d")
     await page.get_by_role("textbox", name="Why not, and what instead").fill("Keep the folder")
     await page.get_by_role("textbox", name="Why not, and what instead").press("Enter")
     await is_done(page)
@@ -28,7 +28,7 @@ async def test_a_permission_is_denied_with_a_reason_that_the_agent_reads(page: P
 
 async def test_a_command_is_changed_before_it_is_allowed(page: Page) -> None:
     await begin(page, "/demo ask rate=2000")
-    await prompt(page, "Run rm -r build/1?").press("e")
+    await key(prompt(page, "Run rm -r build/1?"), "e")
     await page.get_by_role("textbox", name="Command").fill("ls build")
     await page.get_by_role("button", name="Allow this once").click()
     await is_done(page)
@@ -57,7 +57,7 @@ async def test_a_plan_is_changed_and_carried_out(page: Page) -> None:
     await begin(page, "/demo plan rate=2000")
     card = prompt(page, "Go on with this plan?")
     await expect(card.get_by_role("listitem")).to_have_count(3)
-    await card.press("e")
+    await key(card, "e")
     await page.get_by_role("textbox", name="Plan, as Markdown").fill("1. Only look")
     await page.get_by_role("button", name="Send the changed plan").click()
     await is_done(page)

@@ -57,6 +57,14 @@ export function focusById(id: string): void {
   document.getElementById(id)?.focus();
 }
 
+/** To the question in this thread, or to the first one in the tray. */
+function toNextQuestion(): void {
+  const here = document.querySelector<HTMLElement>(".prompt");
+  if (here === null) return focusById("tray");
+  here.scrollIntoView({ block: "nearest" });
+  here.focus();
+}
+
 export function useKeys(actions: KeyActions): void {
   const latest = useRef(actions);
   useEffect(() => {
@@ -73,7 +81,7 @@ export function useKeys(actions: KeyActions): void {
       if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") return done(() => focusById("search"));
       if (event.altKey && event.code === "KeyN") return done(latest.current.newChat);
       if (event.altKey && event.code === "KeyB") return done(latest.current.toggleSidebar);
-      if (event.altKey && event.code === "KeyP") return done(() => focusById("tray"));
+      if (event.altKey && event.code === "KeyP") return done(toNextQuestion);
       if (!isPlain || isTyping(event.target)) return;
       if (event.key === "?") return done(latest.current.showSheet);
       if (event.key === "/") return done(() => focusById("composer"));

@@ -16,6 +16,25 @@ export interface FormProps {
   readonly onAnswer: (answer: Omit<RespondPrompt, "promptId">) => void;
 }
 
+/**
+ * The keys of the card work at once, unless somebody is in the middle of a sentence or of something else. A list shows
+ * what is new only once it was measured, and what is not shown takes no focus: it is tried for some frames.
+ */
+function focusWhenShown(card: HTMLElement | null): () => void {
+  let tries = 0;
+  let frame = 0;
+  const attempt = () => {
+    const active = document.activeElement;
+    const isFree = active === null || active === document.body || (active.id === "composer" && (active as HTMLTextAreaElement).value === "");
+    if (!isFree || tries > 30) return;
+    tries += 1;
+    card?.focus({ preventScroll: true });
+    frame = requestAnimationFrame(attempt);
+  };
+  frame = requestAnimationFrame(attempt);
+  return () => cancelAnimationFrame(frame);
+}
+
 const KINDS = {
   tool_permission: { Icon: ShieldAlert, Form: PermissionForm },
   plan_review: { Icon: ClipboardList, Form: PlanReview },
@@ -29,11 +48,7 @@ export function PromptCard({ prompt }: { readonly prompt: Prompt }) {
   const isLive = useSelector((state) => state.connection.phase === "live");
   const [isBusy, setBusy] = useState(false);
   const card = useRef<HTMLElement>(null);
-  useEffect(() => {
-    // The keys of the card work at once, unless somebody is in the middle of a sentence.
-    const box = document.activeElement;
-    if (box instanceof HTMLTextAreaElement ? box.value === "" : box === document.body || box === null) card.current?.focus();
-  }, []);
+  useEffect(() => focusWhenShown(card.current), []);
 
   const answer = async (response: Omit<RespondPrompt, "promptId">) => {
     setBusy(true);

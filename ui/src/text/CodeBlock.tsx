@@ -29,7 +29,7 @@ export const CodeBlock = memo(function CodeBlock({ code, language, isLive = fals
           {isCopied ? <Check aria-hidden /> : <Copy aria-hidden />}
         </button>
       </figcaption>
-      <pre tabIndex={0} aria-label={`Code ${name}`} data-wrapped={isWrapped}>
+      <pre tabIndex={0} role="group" aria-label={`Code ${name}`} data-wrapped={isWrapped}>
         <code>{isLive || code.length > MAX_HIGHLIGHTED ? shown : <Highlighted code={shown} language={name} />}</code>
       </pre>
     </figure>

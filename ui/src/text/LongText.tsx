@@ -13,7 +13,7 @@ export function LongText({ text }: { readonly text: string }) {
   const rest = text.length - shown;
   return (
     <div className="long-text">
-      <pre tabIndex={0} aria-label="Long text">{broken(showHidden(text.slice(0, shown)))}</pre>
+      <pre tabIndex={0} role="group" aria-label="Long text">{broken(showHidden(text.slice(0, shown)))}</pre>
       {rest > 0 && (
         <button type="button" className="button small" onClick={() => setShown(shown + PORTION * 4)}>
           Show more ({bytes(rest)} left)

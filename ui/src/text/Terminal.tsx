@@ -24,7 +24,7 @@ export function Terminal({ text, label, isLive = false, isError = false }: Termi
   const rest = text.length - shown.length;
   return (
     <div className="terminal" data-error={isError} dir="ltr">
-      <pre tabIndex={0} aria-label={label}>
+      <pre tabIndex={0} role="group" aria-label={label}>
         {spans.map((span, at) => (
           <span key={at} className={span.style === "" ? undefined : span.style}>{broken(showHidden(span.text))}</span>
         ))}

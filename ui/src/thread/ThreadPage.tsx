@@ -20,9 +20,11 @@ export function ThreadPage({ conversationId, messageId, onOpenSidebar }: ThreadP
   const thread = useOpenConversation(conversationId);
   const { open } = useActions();
   const bridge = useSelector((state) => bridgeFacts(state, thread?.conversation ?? null, location.origin));
+  const isOpen = thread?.conversation != null;
   useEffect(() => {
-    document.getElementById("composer")?.focus({ preventScroll: true });
-  }, [conversationId]);
+    // On a touch screen this would bring up the keyboard over what one came to read.
+    if (isOpen && !window.matchMedia("(pointer: coarse)").matches) document.getElementById("composer")?.focus({ preventScroll: true });
+  }, [conversationId, isOpen]);
 
   if (thread?.joinError && thread.conversation === null) {
     const isGone = thread.joinError.code === "not_found";
