@@ -2,11 +2,12 @@ import { Folder, PanelLeft } from "lucide-react";
 
 import { cost, count, folderName, modelName } from "../app/format";
 import { StateMark } from "../kit/StateMark";
-import { useSelector, type Thread } from "../state";
+import { activeRun, useSelector, type Thread } from "../state";
+import type { ConversationState } from "../wire/types";
 
 export function ThreadHeader({ thread, onOpenSidebar }: { readonly thread: Thread; readonly onOpenSidebar: () => void }) {
   const { conversation } = thread;
-  const state = useSelector((page) => page.conversations.get(thread.conversationId)?.state);
+  const listed = useSelector((page) => page.conversations.get(thread.conversationId)?.state ?? "idle");
   if (conversation === null) return null;
   const { usage } = conversation;
   const tokens = usage.inputTokens + usage.outputTokens + usage.cacheReadTokens + usage.cacheWriteTokens;
@@ -28,7 +29,14 @@ export function ThreadHeader({ thread, onOpenSidebar }: { readonly thread: Threa
           {tokens > 0 && <span className="thread-usage" title={`${tokens} tokens in all, caches with them`}>{count(tokens)} tokens{conversation.costUsd > 0 && `, ${cost(conversation.costUsd)}`}</span>}
         </p>
       </div>
-      <StateMark state={state ?? conversation.state} />
+      <StateMark state={stateOf(thread, listed)} />
     </header>
   );
+}
+
+/** The thread knows its own run a moment before the list does. */
+function stateOf(thread: Thread, listed: ConversationState): ConversationState {
+  const run = activeRun(thread);
+  if (run !== undefined) return run.status === "awaiting_input" ? "awaiting_input" : "running";
+  return listed === "failed" || listed === "queued" ? listed : "idle";
 }

@@ -18,6 +18,8 @@ import { Working } from "./Working";
 const END_PX = 60;
 /** So long after a wheel, a key or a finger a scroll is the person's. */
 const INPUT_MS = 600;
+/** What stays free above a question. */
+const MARGIN_PX = 12;
 /** So near to the beginning older messages are asked for. */
 const BEGIN_PX = 1200;
 
@@ -55,7 +57,11 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
 
   const toEnd = useCallback(() => {
     const element = scroller.current;
-    if (element !== null) element.scrollTop = element.scrollHeight;
+    if (element === null) return;
+    // A question that is higher than the screen is read from its beginning.
+    const card = element.querySelector(".prompt");
+    const above = card === null ? Infinity : card.getBoundingClientRect().top - element.getBoundingClientRect().top - MARGIN_PX;
+    element.scrollTop = Math.min(element.scrollHeight - element.clientHeight, element.scrollTop + above);
   }, []);
 
   const jump = useCallback(() => {

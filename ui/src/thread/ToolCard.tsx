@@ -26,12 +26,14 @@ export const ToolCard = memo(function ToolCard({ block, conversationId, isLive }
   const isRunning = block.status === "running" && block.finishedAt === null;
   const isTodo = todosOf(block.input).length > 0;
   const [choice, setChoice] = useState<boolean | null>(null);
-  // Open by itself: what is an edit or a list is there to be seen; what runs, while it runs; what failed.
-  const isOpen = choice ?? (block.kind === "edit" || isTodo || block.isError || (isRunning && block.kind === "execute") || block.kind === "task");
   const prompt = useSelector((state) => {
     const thread = state.open.get(conversationId);
     return thread === undefined ? undefined : promptForTool(thread, block.id);
   });
+  const isAsking = prompt?.status === "pending";
+  // Open by itself: what is an edit or a list is there to be seen; what runs, while it runs; what failed. While it is
+  // asked about, the question shows it.
+  const isOpen = choice ?? (!isAsking && (block.kind === "edit" || isTodo || block.isError || (isRunning && block.kind === "execute") || block.kind === "task"));
   const children = useSelector((state) => {
     const thread = state.open.get(conversationId);
     return thread === undefined ? NO_IDS : childIds(thread, block.id);
@@ -43,7 +45,7 @@ export const ToolCard = memo(function ToolCard({ block, conversationId, isLive }
         <Icon aria-hidden />
         <span className="tool-name">{showHidden(block.name)}</span>
         <span className="tool-title" dir="ltr">{showHidden(summary(block))}</span>
-        <ToolState block={block} isRunning={isRunning} isLive={isLive} isAsking={prompt?.status === "pending"} />
+        <ToolState block={block} isRunning={isRunning} isLive={isLive} isAsking={isAsking} />
         <ChevronRight aria-hidden className="chevron" />
       </button>
       {isOpen && (

@@ -35,7 +35,7 @@ function WorkingLine({ run, outputTokens }: { readonly run: Run; readonly output
       <LoaderCircle aria-hidden className={run.status === "awaiting_input" || run.away ? undefined : "spin"} />
       <span role="status">{words(run)}</span>
       <span className="facts" aria-hidden>
-        {duration(Math.max(0, now - since))}
+        {now - since >= 1000 && duration(now - since)}
         {outputTokens > 0 && ` · ${count(outputTokens)} tokens`}
       </span>
       {run.deadlineAt !== null && (
