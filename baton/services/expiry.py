@@ -5,7 +5,7 @@ whose time is over is no denial: it ends as `timeout`, the agent hears why and i
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -62,7 +62,7 @@ class Expiry:
         ]
         works += [_later(self._bypass_due, name) for name, at in self._lanes.bypassing.items() if at <= now]
         works += [_later(self._ended_by_hand, prompt) for prompt in await self._missing()]
-        works += [_later(self._let_wait_no_longer, live.run) for live in self._waiting_for_nobody()]
+        works += [_later(self._adopt_ended, run) for run in self._to_be_adopted()]
         for work in works:
             await _isolated(work)
         self._forget_looks()
@@ -162,34 +162,34 @@ class Expiry:
             self._adopt(draft, memory.runs[stored.request_id], stored)
             await self._lanes.commit(draft)
 
-    def _waiting_for_nobody(self) -> list[LiveRun]:
-        """Runs that wait for a person whom no prompt asks.
+    def _to_be_adopted(self) -> list[Run]:
+        """Runs of prompts that somebody ended in the store, and that this server has read anew since then.
 
-        Somebody ended the prompt in the store, and this server has read it anew since then: it was started again, or
-        an answer met what had been ended there.
+        It was started again, or an answer met what had been ended there. And runs that wait for a person whom no
+        prompt asks, whatever became of it.
         """
         asking = {prompt.request_id for prompt in self._lanes.pending_prompts()}
+        ended = {prompt.request_id for prompt in self._lanes.ended_prompts() if _was_ended_by_hand(prompt)}
         return [
-            live
+            live.run
             for live in self._lanes.open_runs()
-            if live.status is RunStatus.AWAITING_INPUT and live.request_id not in asking
+            if live.request_id in ended or (live.status is RunStatus.AWAITING_INPUT and live.request_id not in asking)
         ]
 
-    async def _let_wait_no_longer(self, run: Run) -> None:
+    async def _adopt_ended(self, run: Run) -> None:
         async with self._lanes.turn(run.conversation_id) as memory:
             live = memory.runs.get(run.request_id)
-            waits = live is not None and live.status is RunStatus.AWAITING_INPUT
-            if live is None or not waits or memory.pending_prompts(run.request_id):
+            if live is None:
                 return
             draft = self._lanes.draft(memory)
-            ended = _ended_last([prompt for prompt in memory.prompts.values() if prompt.request_id == run.request_id])
+            ended = _ended_by_hand(prompt for prompt in memory.prompts.values() if prompt.request_id == run.request_id)
             if ended is not None:
                 # As this server knew it, so that its end goes into the audit like any other.
                 memory.prompts[ended.id] = replace(ended, status=PromptStatus.PENDING)
                 self._adopt(draft, live, ended)
-            else:
-                go_on(draft, live)
-            await self._lanes.commit(draft)
+            go_on(draft, live)
+            if not draft.is_bare:
+                await self._lanes.commit(draft)
 
     def _adopt(self, draft: Draft, live: LiveRun, stored: Prompt) -> None:
         """Do what belongs to the end of a prompt that somebody gave it in the store."""
@@ -231,13 +231,18 @@ class Expiry:
                 self._watchers.forget(prompt_id)
 
 
-def _ended_last(prompts: Sequence[Prompt]) -> Prompt | None:
-    """The one that was ended by hand: a server notes when, and ends the run of one that timed out with it."""
+def _was_ended_by_hand(prompt: Prompt) -> bool:
+    """Whether a prompt of a run that goes on was ended in the store: a server notes when it ended, and ends the run of
+    one that timed out with it.
+    """
+    is_ended = prompt.status is not PromptStatus.PENDING
+    return prompt.status is PromptStatus.TIMEOUT or (is_ended and prompt.responded_at is None)
 
-    def signs(prompt: Prompt) -> tuple[bool, bool, int]:
-        return prompt.status is PromptStatus.TIMEOUT, prompt.responded_at is None, prompt.seq
 
-    return max(prompts, key=signs, default=None)
+def _ended_by_hand(prompts: Iterable[Prompt]) -> Prompt | None:
+    """One that ended so; of several first one that nobody answered, because that ends the run."""
+    found = [prompt for prompt in prompts if _was_ended_by_hand(prompt)]
+    return min(found, key=lambda prompt: prompt.status is PromptStatus.ANSWERED, default=None)
 
 
 async def _isolated(work: Callable[[], Awaitable[None]]) -> None:

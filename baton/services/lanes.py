@@ -266,6 +266,12 @@ class Lanes:
         memories = [lane.memory for lane in self._lanes.values() if lane.memory is not None]
         return [prompt for memory in memories for prompt in memory.pending_prompts()]
 
+    def ended_prompts(self) -> list[Prompt]:
+        """Prompts of open runs that wait no longer, in all conversations, as of now."""
+        memories = [lane.memory for lane in self._lanes.values() if lane.memory is not None]
+        prompts = [prompt for memory in memories for prompt in memory.prompts.values()]
+        return [prompt for prompt in prompts if prompt.status is not PromptStatus.PENDING]
+
     def peek(self, conversation_id: ConversationId) -> Memory | None:
         """What is in memory of a conversation, without a turn: for counts and hints only, never for decisions."""
         lane = self._lanes.get(conversation_id)

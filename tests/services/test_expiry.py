@@ -373,6 +373,25 @@ async def test_a_prompt_that_was_ended_by_hand_while_no_server_was_there_strands
     assert (entry.outcome, entry.handler) == ("timeout", "cleanup")
 
 
+async def test_of_two_prompts_the_one_that_was_ended_by_hand_before_a_restart_is_ended_too(
+    server: Server, store: SqliteStore
+) -> None:
+    await a_run(server)
+    first, second = await bash(server, "npm test"), await bash(server, "npm publish", "p2")
+    await end_by_hand(server, first, status=PromptStatus.ANSWERED, selected_option="deny")
+    again = Server(store, limits=Limits(), clock=server.clock, epoch="e")
+    await again.recover()
+    await again.tick(1)
+    assert (await again.runs.get(ANNA, R1)).status is RunStatus.AWAITING_INPUT
+    assert (await now_of(again, first)).responded_at is not None
+    await end_by_hand(again, second)
+    third = Server(store, limits=Limits(), clock=server.clock, epoch="e")
+    await third.recover()
+    await third.tick(1)
+    assert (await third.runs.get(ANNA, R1)).status is RunStatus.FAILED
+    assert len((await store.audit()).items) == 2
+
+
 async def test_an_answer_to_what_was_ended_by_hand_is_told_who_won_and_the_run_ends(server: Server) -> None:
     await a_run(server)
     prompt = await bash(server, "npm test")
