@@ -19,11 +19,7 @@ from baton.core.errors import Conflict, NotFound, StoreUnavailable
 from baton.core.events import Event
 from baton.core.ids import ConversationId, MessageId, new_object_id
 from baton.core.limits import Limits
-from baton.core.models import (
-    Conversation,
-    Prompt,
-    Run,
-)
+from baton.core.models import Conversation, Prompt, PromptStatus, Run
 from baton.core.ports import BridgeLink, Clock, Publisher, Store
 from baton.core.stored import (
     Committed,

@@ -43,7 +43,7 @@ from baton.core.lifecycle import FINAL_RUN
 from baton.core.limits import Limits
 from baton.core.models import Failure, PermissionMode, Prompt, PromptResponse, PromptStatus, PromptType, Run, RunStatus
 from baton.core.permissions import GrantEffect, GrantScope
-from baton.core.ports import Change, PromptMove
+from baton.core.stored import Change, PromptMove
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
 from baton.testing.clock import FakeClock
