@@ -415,6 +415,31 @@ async def test_a_prompt_that_was_answered_by_hand_lets_its_run_go_on(server: Ser
     assert [option for _, option, _ in told_agent(server)] == ["allow_once"]
 
 
+async def test_a_run_ends_as_its_agent_says_also_where_its_prompt_was_ended_by_hand_just_before(server: Server) -> None:
+    await a_run(server)
+    prompt = await bash(server, "npm test")
+    await end_by_hand(server, prompt)
+    server.complete("r1")
+    await server.intake.flush()
+    await server.intake.flush()
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.COMPLETED
+    (told,) = server.browser.told(PromptResolved)
+    assert isinstance(told, PromptResolved)
+    assert (told.prompt.status, told.prompt.auto_handler) == (PromptStatus.TIMEOUT, "cleanup")
+    (entry,) = (await server.store.audit()).items
+    assert (entry.outcome, entry.handler) == ("timeout", "cleanup")
+
+
+async def test_a_clean_up_of_all_ends_runs_whose_prompts_were_ended_by_hand_just_before(server: Server) -> None:
+    await a_run(server)
+    prompt = await bash(server, "npm test")
+    await end_by_hand(server, prompt)
+    counts = await server.runs.reset_active(ANNA)
+    assert (counts.runs, counts.prompts) == (1, 0)
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.ABORTED
+    assert len(server.browser.told(PromptResolved)) == 1
+
+
 # --- greeting ----------------------------------------------------------------------------------------------------
 
 
