@@ -13,7 +13,7 @@ from baton.core.events import PromptEscalated, PromptOpened, PromptResolved, Run
 from baton.core.frames import Abort, PermissionResponse
 from baton.core.ids import ConversationId, RequestId
 from baton.core.limits import Limits
-from baton.core.models import Prompt, PromptStatus, RunStatus
+from baton.core.models import Prompt, PromptOption, PromptStatus, RunStatus
 from baton.core.models import PromptType as Type
 from baton.core.ports import Change, Outcome, PromptMove
 from baton.storage.sqlite import SqliteStore
@@ -84,6 +84,29 @@ async def test_nobody_answers_in_time_and_the_agent_hears_why_and_is_stopped(ser
     assert len(server.browser.told(RunFailed)) == 1
     (entry,) = (await server.store.audit()).items
     assert (entry.outcome, entry.handler) == ("timeout", "timeout")
+
+
+@pytest.mark.parametrize(
+    ("kind", "offered", "told"),
+    [
+        (Type.TOOL_PERMISSION, {"allow_once": "allow_once", "deny": "reject_once"}, "deny"),
+        (Type.TOOL_PERMISSION, {"go": "allow_once", "agent:never": "reject_always"}, "agent:never"),
+        (Type.TOOL_PERMISSION, {"allow_once": "allow_once"}, None),
+        (Type.PLAN_REVIEW, {}, "reject"),
+        (Type.PLAN_REVIEW, {"accept_default": "allow_once", "agent:no": "reject_once"}, "agent:no"),
+        (Type.QUESTION, {}, "deny"),
+    ],
+)
+async def test_an_agent_hears_why_in_its_own_words_and_one_that_knows_none_is_only_stopped(
+    store: SqliteStore, kind: Type, offered: dict[str, str], told: str | None
+) -> None:
+    server = Server(store, limits=Limits(prompt_timeout_s=60), clock=FakeClock(), epoch="e")
+    await a_run(server)
+    options = tuple(PromptOption(id=name, label=name, kind=kind) for name, kind in offered.items())
+    await ask(server, "Thing", type=kind, options=options)
+    await server.leap(61)
+    assert [option for _, option, _ in told_agent(server)] == ([] if told is None else [told])
+    assert isinstance(server.bridge.sent[-1], Abort)
 
 
 async def test_the_late_answer_is_told_that_time_won(server: Server) -> None:
