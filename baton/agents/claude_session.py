@@ -15,7 +15,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import claude_agent_sdk as sdk
@@ -79,6 +79,11 @@ class _ActiveTurn:
 
     stopping: "asyncio.Task[None] | None" = None
     """Ends it after an answer that was to end it."""
+
+    @property
+    def is_only_asking(self) -> bool:
+        """Something in the background asks in it, and the model is silent."""
+        return self.prompt_id is None and not self.is_speaking
 
     def take(self, message: object) -> None:
         self.prompts.note(message)
@@ -310,19 +315,24 @@ class ClaudeSession:
                 active = await self._turn_to_ask_in()
                 decision = await active.prompts.decide(tool, tool_input, context)
                 if decision is not None:
-                    self._stop_if_wanted(active)
-                    return decision
+                    return self._stopping_if_wanted(active, decision)
                 if active.is_stopped or context.agent_id not in self.background_tasks:
                     return sdk.PermissionResultDeny(message=_OVER)
         finally:
             self._askers -= 1
             self._end_if_only_asked()
 
-    def _stop_if_wanted(self, active: _ActiveTurn) -> None:
-        """End the turn after an answer that was to end it, once that has reached the model's side."""
-        if active.prompts.was_stopped and active.stopping is None:
+    def _stopping_if_wanted(self, active: _ActiveTurn, decision: sdk.PermissionResult) -> sdk.PermissionResult:
+        """The decision; after one that was to end the turn, that is done once it has reached the model's side."""
+        if not active.prompts.was_stopped:
+            return decision
+        if active.is_only_asking:
+            # There is no turn to interrupt but that of whoever asks.
+            return replace(decision, interrupt=True) if isinstance(decision, sdk.PermissionResultDeny) else decision
+        if active.stopping is None:
             stopping = self._stop(active)
             active.stopping = asyncio.create_task(stopping, name=f"claude-stop-{self.plan.session_id}")
+        return decision
 
     async def _turn_to_ask_in(self) -> _ActiveTurn:
         while self._active is None:
@@ -385,7 +395,7 @@ class ClaudeSession:
 
     async def _stop(self, active: _ActiveTurn) -> None:
         """Interrupt the turn until it has ended; kill the process where it does not."""
-        if active.prompt_id is None and not active.is_speaking:
+        if active.is_only_asking:
             return  # the model is silent: whoever asks in the background is told that there is no answer
         try:
             async with asyncio.timeout(ABORT_TIMEOUT_S):

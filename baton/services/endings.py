@@ -111,6 +111,7 @@ def _end_user_message(draft: Draft, ended: Run) -> None:
 
 
 def _end_prompts(draft: Draft, live: LiveRun, handler: str) -> None:
+    _tell_ended_by_hand(draft, live)
     for prompt in draft.memory.pending_prompts(live.run.request_id):
         seq = draft.next_seq()
         closed = lifecycle.end_prompt(prompt, PromptStatus.CANCELLED, handler=handler, at=draft.now)
@@ -119,6 +120,21 @@ def _end_prompts(draft: Draft, live: LiveRun, handler: str) -> None:
     for prompt in list(draft.memory.prompts.values()):
         if prompt.request_id == live.run.request_id:
             del draft.memory.prompts[prompt.id]
+
+
+def _tell_ended_by_hand(draft: Draft, live: LiveRun) -> None:
+    """Prompts that somebody ended in the store, where nobody notes when: their end is told, and on record."""
+    for prompt in list(draft.memory.prompts.values()):
+        if prompt.request_id != live.run.request_id or prompt.responded_at is not None:
+            continue
+        if prompt.status is PromptStatus.PENDING:
+            continue
+        seq = draft.next_seq()
+        handler = prompt.auto_handler or "cleanup"
+        # As this server knew it, so that its end goes into the audit like any other.
+        draft.memory.prompts[prompt.id] = replace(prompt, status=PromptStatus.PENDING)
+        draft.store_prompt(replace(prompt, seq=seq, responded_at=draft.now, auto_handler=handler), prompt.status)
+        draft.tell(PromptResolved(draft.memory.prompts[prompt.id]), seq)
 
 
 def _count(draft: Draft, ended: Run) -> None:

@@ -20,7 +20,7 @@ from baton.core.ids import BridgeId, ConversationId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Failure, PromptStatus, RunStatus
 from baton.core.ports import BridgeLink, Clock, Expected, Store
-from baton.core.stored import Committed, Outcome
+from baton.core.stored import Committed, Lost, Outcome
 from baton.services.absorb import Absorber
 from baton.services.answering import PROMPT_TIMEOUT, refusal_frame, response_frame, unanswered_reason
 from baton.services.asking import Asking
@@ -54,6 +54,8 @@ class _Inbox:
     bridge_id: BridgeId
     received: int
     frames: list[RunFrame] = field(default_factory=list)
+    was_lost: bool = False
+    """A change of it met what somebody else had written (a prompt ended by hand): it is drafted anew, once."""
 
 
 @dataclass(slots=True)
@@ -401,7 +403,10 @@ class Intake:
 
     def _refuse_uncommitted(self, works: Sequence[_Work], outcomes: Sequence[Outcome]) -> None:
         for work, outcome in zip(works, outcomes, strict=True):
-            if not isinstance(outcome, Committed):
+            if isinstance(outcome, Lost) and not work.inbox.was_lost:
+                work.inbox.was_lost = True
+                self._wake.set()
+            elif not isinstance(outcome, Committed):
                 logger.error(
                     "a run's change was not stored",
                     extra={"action": "run.refused", "requestId": work.inbox.request_id, "outcome": str(outcome)},

@@ -49,7 +49,7 @@ from baton.services.dispatch import Dispatcher
 from baton.services.drafts import Draft
 from baton.services.endings import end_run
 from baton.services.judging import Judge, check_allowed_tools
-from baton.services.lanes import Lanes, RequestKnown
+from baton.services.lanes import LaneConflict, Lanes, RequestKnown
 from baton.services.making import new_conversation, title_of
 from baton.services.memory import LiveRun, Memory
 from baton.services.modes import check_bypass
@@ -377,15 +377,23 @@ class Runs:
         runs = prompts = 0
         await self._lanes.remember()
         for conversation_id in self._lanes.conversations_with_open_runs():
-            async with self._lanes.turn(conversation_id) as memory:
-                prompts += len(memory.pending_prompts())
-                draft = self._lanes.draft(memory)
-                ended = end_open_runs(draft)
-                if ended:
-                    await self._lanes.commit(draft)
-                runs += ended
+            try:
+                counts = await self._reset(conversation_id)
+            except LaneConflict:
+                # Somebody has changed it in the store, and the lane has been read anew since.
+                counts = await self._reset(conversation_id)
+            runs, prompts = runs + counts.runs, prompts + counts.prompts
         logger.info("active runs reset", extra={"action": "chat.reset", "runs": runs, "prompts": prompts})
         return ResetCounts(runs, prompts)
+
+    async def _reset(self, conversation_id: ConversationId) -> ResetCounts:
+        async with self._lanes.turn(conversation_id) as memory:
+            prompts = len(memory.pending_prompts())
+            draft = self._lanes.draft(memory)
+            runs = end_open_runs(draft)
+            if runs:
+                await self._lanes.commit(draft)
+            return ResetCounts(runs, prompts)
 
     # --- finding -----------------------------------------------------------------------------------------------
 

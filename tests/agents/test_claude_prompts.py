@@ -65,6 +65,13 @@ def test_deny_and_stop_interrupts() -> None:
     assert decision.stops
 
 
+def test_deny_and_stop_with_a_reason_leaves_the_interrupt_to_the_session_because_it_would_lose_the_reason() -> None:
+    decision = decided("Bash", BASH, selected_option="deny_stop", message="not on a Friday")
+
+    assert (denied(decision).message, denied(decision).interrupt) == ("not on a Friday", False)
+    assert decision.stops
+
+
 @pytest.mark.parametrize("option", ["allow_once", "allow_session", "allow_always"])
 def test_what_claude_code_suggests_to_allow_from_now_on_is_never_handed_back(option: str) -> None:
     decision = decided("Bash", BASH, selected_option=option)

@@ -13,7 +13,7 @@ from baton.core.events import PromptEscalated, PromptOpened, PromptResolved, Run
 from baton.core.frames import Abort, PermissionResponse
 from baton.core.ids import ConversationId, RequestId
 from baton.core.limits import Limits
-from baton.core.models import Prompt, PromptStatus, RunStatus
+from baton.core.models import Prompt, PromptOption, PromptStatus, RunStatus
 from baton.core.models import PromptType as Type
 from baton.core.stored import Change, Outcome, PromptMove
 from baton.storage.sqlite import SqliteStore
@@ -84,6 +84,29 @@ async def test_nobody_answers_in_time_and_the_agent_hears_why_and_is_stopped(ser
     assert len(server.browser.told(RunFailed)) == 1
     (entry,) = (await server.store.audit()).items
     assert (entry.outcome, entry.handler) == ("timeout", "timeout")
+
+
+@pytest.mark.parametrize(
+    ("kind", "offered", "told"),
+    [
+        (Type.TOOL_PERMISSION, {"allow_once": "allow_once", "deny": "reject_once"}, "deny"),
+        (Type.TOOL_PERMISSION, {"go": "allow_once", "agent:never": "reject_always"}, "agent:never"),
+        (Type.TOOL_PERMISSION, {"allow_once": "allow_once"}, None),
+        (Type.PLAN_REVIEW, {}, "reject"),
+        (Type.PLAN_REVIEW, {"accept_default": "allow_once", "agent:no": "reject_once"}, "agent:no"),
+        (Type.QUESTION, {}, "deny"),
+    ],
+)
+async def test_an_agent_hears_why_in_its_own_words_and_one_that_knows_none_is_only_stopped(
+    store: SqliteStore, kind: Type, offered: dict[str, str], told: str | None
+) -> None:
+    server = Server(store, limits=Limits(prompt_timeout_s=60), clock=FakeClock(), epoch="e")
+    await a_run(server)
+    options = tuple(PromptOption(id=name, label=name, kind=kind) for name, kind in offered.items())
+    await ask(server, "Thing", type=kind, options=options)
+    await server.leap(61)
+    assert [option for _, option, _ in told_agent(server)] == ([] if told is None else [told])
+    assert isinstance(server.bridge.sent[-1], Abort)
 
 
 async def test_the_late_answer_is_told_that_time_won(server: Server) -> None:
@@ -413,6 +436,31 @@ async def test_a_prompt_that_was_answered_by_hand_lets_its_run_go_on(server: Ser
     await server.tick(11)
     assert (await server.runs.get(ANNA, R1)).status is RunStatus.RUNNING
     assert [option for _, option, _ in told_agent(server)] == ["allow_once"]
+
+
+async def test_a_run_ends_as_its_agent_says_also_where_its_prompt_was_ended_by_hand_just_before(server: Server) -> None:
+    await a_run(server)
+    prompt = await bash(server, "npm test")
+    await end_by_hand(server, prompt)
+    server.complete("r1")
+    await server.intake.flush()
+    await server.intake.flush()
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.COMPLETED
+    (told,) = server.browser.told(PromptResolved)
+    assert isinstance(told, PromptResolved)
+    assert (told.prompt.status, told.prompt.auto_handler) == (PromptStatus.TIMEOUT, "cleanup")
+    (entry,) = (await server.store.audit()).items
+    assert (entry.outcome, entry.handler) == ("timeout", "cleanup")
+
+
+async def test_a_clean_up_of_all_ends_runs_whose_prompts_were_ended_by_hand_just_before(server: Server) -> None:
+    await a_run(server)
+    prompt = await bash(server, "npm test")
+    await end_by_hand(server, prompt)
+    counts = await server.runs.reset_active(ANNA)
+    assert (counts.runs, counts.prompts) == (1, 0)
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.ABORTED
+    assert len(server.browser.told(PromptResolved)) == 1
 
 
 # --- greeting ----------------------------------------------------------------------------------------------------
