@@ -83,6 +83,15 @@ async def test_a_run_is_stopped_by_escape_and_can_be_tried_again(page: Page) -> 
     await expect(log(page).get_by_role("button", name="Retry")).to_be_visible()
 
 
+async def test_a_run_that_failed_says_why_also_after_a_reload(page: Page) -> None:
+    await begin(page, "/demo fail rate=2000")
+    await expect(log(page).get_by_role("article", name="You")).to_contain_text("The demo agent failed")
+    await page.reload()
+    await expect(log(page).get_by_role("article", name="You")).to_contain_text("The demo agent failed")
+    await log(page).get_by_role("button", name="Retry").click()
+    await expect(log(page).get_by_role("article", name="Agent")).to_have_count(2)
+
+
 async def test_messages_that_wait_are_changed_moved_and_removed(page: Page) -> None:
     await begin(page, "/demo silent seconds=60")
     await expect(page.get_by_role("button", name="Stop the run")).to_be_visible()

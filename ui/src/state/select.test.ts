@@ -100,6 +100,13 @@ describe("a message's way", () => {
     expect(select.wayOf(state, thread(state), "u")).toMatchObject({ step: "failed", reason: "It broke", canRetry: true });
   });
 
+  it("is that of its last answer, where the run is not known any more: what was asked is complete in any case", () => {
+    const error = { code: "agent_failed", message: "It broke", retryable: true };
+    const answer = message({ id: "a", ordinal: 2, status: "failed", error });
+    const state = joined({ messages: [message({ id: "u", role: "user", status: "completed" }), answer] });
+    expect(select.wayOf(state, thread(state), "u")).toMatchObject({ step: "failed", reason: "It broke", canRetry: true });
+  });
+
   it("says that it is kept, saved or refused before the server has it", () => {
     const entry = { requestId: "r", message: { requestId: "r", content: "x" }, error: null, conversationId: HERE, messageId: null, createdAt: 1 };
     expect(select.wayOfOutbox({ ...entry, status: "waiting" }).step).toBe("unsent");

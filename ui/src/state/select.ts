@@ -222,7 +222,14 @@ export function wayOf(state: PageState, thread: Thread, messageId: string): Way 
   const message = messageOf(thread, messageId);
   if (message === undefined) return null;
   const run = runOf(thread, message);
-  return run === undefined ? wayOfMessage(message) : wayOfRun(state, thread, run);
+  return run === undefined ? wayOfMessage(lastOfRun(thread, message)) : wayOfRun(state, thread, run);
+}
+
+/** What was asked is complete however its run ended; the last answer tells how. */
+function lastOfRun(thread: Thread, message: Message): Message {
+  const lastId = message.requestId === null ? undefined : shown(thread).byRun.get(message.requestId)?.at(-1);
+  const last = lastId === undefined ? undefined : messageOf(thread, lastId);
+  return message.status === "completed" && last !== undefined ? last : message;
 }
 
 /** Of ended runs only their messages are known after a reload; they have the same end. */
