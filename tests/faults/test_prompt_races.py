@@ -200,7 +200,15 @@ _RIVALS: list[Rival] = [no_rival] * 14 + [abort, abort, run_end, take_back, mode
 
 
 async def test_of_all_who_end_a_prompt_one_wins_and_everybody_is_told_who(tmp_path: Path) -> None:
-    settings = {"BATON_BRIDGE": "none", "BATON_PROMPT_TIMEOUT_S": str(TIMEOUT_S), "BATON_PROMPT_STAGES_S": "0.5"}
+    settings = {
+        "BATON_BRIDGE": "none",
+        "BATON_PROMPT_TIMEOUT_S": str(TIMEOUT_S),
+        "BATON_PROMPT_STAGES_S": "0.5",
+        # Five racers a prompt are more than any person: they would meet the limits.
+        "BATON_COMMANDS_PER_MINUTE": "0",
+        "BATON_REST_PER_MINUTE": "0",
+        "BATON_REST_PER_MINUTE_OF_ADDRESS": "0",
+    }
     async with server_process(tmp_path, **settings) as server:
         headers = {"Authorization": f"Bearer {server.token()}"}
         connector = aiohttp.TCPConnector(limit=0)
