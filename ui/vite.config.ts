@@ -8,7 +8,7 @@ import { defineConfig } from "vitest/config";
 const source = readFileSync(fileURLToPath(new URL("../baton/__init__.py", import.meta.url)), "utf-8");
 const version = /__version__ = "([^"]+)"/.exec(source)?.[1] ?? "unknown";
 
-const backend = process.env.BATON_URL ?? "http://localhost:3001";
+const backend = process.env.UI_BACKEND ?? "http://localhost:3001";
 
 export default defineConfig(({ command }) => ({
   // Built files lie beside the status page's own; the dev server has the root to itself.
