@@ -127,6 +127,21 @@ async def test_a_file_of_the_folder_is_named_with_at(page: Page) -> None:
     await expect(box(page)).to_have_value("see @src/relay.py ")
 
 
+async def test_who_scrolled_up_stays_there_and_is_told_what_is_new(page: Page) -> None:
+    await begin(page, "/demo markdown words=1500 rate=100000")
+    await is_done(page)
+    await send(page, "/demo slow words=60 rate=20")
+    await expect(page.get_by_role("button", name="Stop the run")).to_be_visible()
+    await log(page).hover()
+    await page.mouse.wheel(0, -3000)
+    await expect(page.get_by_role("button", name="Jump to latest")).to_be_visible()
+    before = await log(page).evaluate("element => element.scrollTop")
+    await expect(page.get_by_role("button", name="Stop the run")).to_be_hidden()
+    assert await log(page).evaluate("element => element.scrollTop") == before
+    await page.get_by_role("button", name="Jump to latest").or_(page.get_by_role("button", name="new message")).click()
+    await expect(page.get_by_role("button", name="Jump to latest")).to_be_hidden()
+
+
 async def test_a_draft_outlives_a_reload(page: Page) -> None:
     await box(page).fill("half a thought")
     await page.reload()

@@ -7,7 +7,7 @@ import { memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useStat
 import { Virtualizer, type VirtualizerHandle } from "virtua";
 
 import { plural } from "../app/format";
-import { messageOf, outboxOf, useActions, useSelector, useThread, visibleIds, type Thread } from "../state";
+import { messageOf, messagesAfter, outboxOf, useActions, useSelector, useThread, visibleIds, type Thread } from "../state";
 import { MessageRow } from "./MessageRow";
 import { PromptRow } from "./PromptRow";
 import { rowsOf, type Row } from "./rows";
@@ -103,7 +103,7 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
     lastTop.current = element.scrollTop;
     if (sticks.current === isAway) {
       setAway(!sticks.current);
-      setLeftAt(visibleIds(thread).length);
+      setLeftAt(messageOf(thread, visibleIds(thread).at(-1) ?? "")?.ordinal ?? 0);
     }
     if (element.scrollTop < BEGIN_PX && thread.hasOlder && !thread.isLoadingOlder && thread.isJoined) {
       setPrepending(true);
@@ -130,7 +130,7 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
     // eslint-disable-next-line react-hooks/exhaustive-deps -- once per target
   }, [target, targetIndex >= 0]);
 
-  const missed = Math.max(0, ids.length - leftAt);
+  const missed = isAway ? messagesAfter(thread, leftAt) : 0;
   return (
     <div className="thread-frame">
       <div className="thread" ref={scroller} onScroll={onScroll} onWheel={onInput} onTouchMove={onInput} onPointerDown={onInput} onKeyDown={onInput} role="log" aria-live="off" aria-label="Messages" tabIndex={0}>

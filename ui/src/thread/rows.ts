@@ -1,5 +1,5 @@
 /** What stands below what in a thread. Pure. */
-import { messageOf, outboxOf, visibleIds, type OutboxEntry, type PageState, type Thread } from "../state";
+import { messageOf, type OutboxEntry, type Thread } from "../state";
 import type { Prompt, ToolUseBlock } from "../wire/types";
 
 export type Row =
@@ -65,12 +65,6 @@ function isFinal(status: string): boolean {
 function promptRow(prompt: Prompt | undefined): Row {
   return { kind: "prompt", key: prompt?.id ?? "" };
 }
-
-export function outboxHere(state: PageState, conversationId: string): readonly OutboxEntry[] {
-  return outboxOf(state, conversationId);
-}
-
-export { visibleIds };
 
 // --- tools ------------------------------------------------------------------------------------------------------
 
