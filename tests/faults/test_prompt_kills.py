@@ -120,7 +120,7 @@ async def world(
 @asynccontextmanager
 async def _world(folder: Path, environment: dict[str, str], work: Path) -> AsyncIterator[World]:
     async with tcp_proxy() as wire:
-        times = {"BATON_PROMPT_STAGES_S": "0.6,1.2,1.8", "BATON_PROMPT_TIMEOUTS_S": f"CRITICAL={CRITICAL_S}"}
+        times = {"BATON_PROMPT_STAGES_S": "1.5,3,4.5", "BATON_PROMPT_TIMEOUTS_S": f"CRITICAL={CRITICAL_S}"}
         settings = {"BATON_BRIDGE": "none", "PUBLIC_URL": wire.url, **times}
         async with server_process(folder / "server", **settings) as server:
             wire.target_port = server.port
@@ -145,7 +145,8 @@ async def test_an_answer_after_a_kill_of_the_server_at_any_stage_reaches_claude_
 ) -> None:
     for stage in range(4):
         await world.send(f"r{stage}", f"bash echo ran >> count{stage}")
-        prompt = await world.asked(f"r{stage}", is_as_wanted=lambda asked, stage=stage: asked["stage"] == stage)
+        # Not exactly at it: what is told late on a loaded machine may be past it already.
+        prompt = await world.asked(f"r{stage}", is_as_wanted=lambda asked, stage=stage: asked["stage"] >= stage)
         await world.kill_server()
         waits = world.prompt(prompt)
         assert (waits["status"], waits["stage"] >= stage) == ("pending", True)
