@@ -22,11 +22,11 @@ from baton.agents.acp_tools import (
     title_of,
 )
 from baton.core.ids import new_object_id
+from baton.core.models import PlanEntry
 from baton.core.stream import (
     MessageDone,
     MessageStarted,
     Notice,
-    PlanEntry,
     PlanUpdated,
     StreamEvent,
     TextDelta,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from baton.core.stream import PlanEntry
+from baton.core.models import PlanEntry
 from baton.core.text import Json, clean_json, clean_text
 
 TITLE_MAX_CHARS: Final = 120

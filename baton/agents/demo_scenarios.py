@@ -12,7 +12,7 @@ from baton.agents.demo_stage import OPENING, Stage, Tool
 from baton.agents.demo_text import filler, markdown_text
 from baton.core import stream
 from baton.core.errors import AgentFailed
-from baton.core.models import PromptType, Question, QuestionOption
+from baton.core.models import PlanEntry, PromptType, Question, QuestionOption
 from baton.core.ports import PromptAnswer
 from baton.core.prompt_options import PLAN_OPTIONS, QUESTION_OPTIONS, TOOL_OPTIONS
 from baton.core.text import Json
@@ -271,9 +271,7 @@ def _show_plan(stage: Stage, *, done: int) -> None:
     states = ["completed"] * done + ["in_progress"] + ["pending"] * len(entries)
     stage.turn.emit(
         stream.PlanUpdated(
-            entries=tuple(
-                stream.PlanEntry(text=text, status=state) for text, state in zip(entries, states, strict=False)
-            )
+            entries=tuple(PlanEntry(text=text, status=state) for text, state in zip(entries, states, strict=False))
         )
     )
 

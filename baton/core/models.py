@@ -135,6 +135,22 @@ class Failure:
     retryable: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanEntry:
+    """One line of the agent's to-do list."""
+
+    text: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunNotice:
+    """Something about a run that a person should know. `level`: info, warning, error."""
+
+    level: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class TextBlock:
     """Text of the assistant or the user."""
@@ -320,7 +336,12 @@ class Run:
     away: bool = False
     origin: str = "user"
     usage: Usage = field(default_factory=Usage)
+    """While it works, as far as the agent has told; then what it used in all."""
     cost_usd: float = 0.0
+    plan: tuple[PlanEntry, ...] = ()
+    """The agent's to-do list as it told it last."""
+    notices: tuple[RunNotice, ...] = ()
+    """The newest, `MAX_NOTICES` of them at most; oldest first."""
     error: Failure | None = None
     # kept, not shown
     user_id: UserId

@@ -35,6 +35,7 @@ from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.stored import (
     Change,
     ConversationFilter,
+    EncodedJson,
     LaneState,
     Outcome,
     Page,
@@ -149,6 +150,12 @@ class Store(Protocol):
 
     async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
         """Runs with these statuses, oldest first."""
+        ...
+
+    async def runs_of(
+        self, conversation_id: ConversationId, request_ids: Sequence[RequestId]
+    ) -> Mapping[RequestId, EncodedJson]:
+        """Those of these runs that are this conversation's, as their wire JSON: what a page of messages needs."""
         ...
 
     async def prompt(self, prompt_id: PromptId) -> Prompt | None: ...

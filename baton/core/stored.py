@@ -138,6 +138,7 @@ class StoredMessage:
     """A message as its wire JSON, with what paging and merging need."""
 
     id: MessageId
+    request_id: RequestId | None
     ordinal: int
     seq: int
     json: EncodedJson

@@ -8,7 +8,7 @@ Offsets count UTF-16 code units. Wire names and fields: docs/protocol.md section
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from baton.core.models import Usage
+from baton.core.models import PlanEntry, Usage
 from baton.core.text import Json
 
 
@@ -137,14 +137,6 @@ class UsageUpdated:
     """Tokens of the run so far."""
 
     usage: Usage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanEntry:
-    """One line of the agent's to-do list."""
-
-    text: str
-    status: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,9 +57,11 @@ class ConversationsAnswer(DoneAnswer):
 
 
 class MessagesAnswer(DoneAnswer):
-    """A page of messages by ordinal; `next` is where the next page of the same direction begins, null at the end."""
+    """A page of messages by ordinal, and their runs; `next` is where the next page of the same direction begins, null
+    at the end."""
 
     messages = _many(MessageSchema)
+    runs = _many(RunSchema)
     next = WholeNumber(allow_none=True)
 
 

@@ -237,7 +237,7 @@ class UsageUpdatedPart(Part):
 
 
 class PlanEntryPart(Part):
-    command = stream.PlanEntry
+    command = models.PlanEntry
     text = Words(required=True)
     status = Words(required=True)
 

@@ -120,6 +120,12 @@ def to_wire_json(value: object) -> stored.EncodedJson:
     return stored.EncodedJson(orjson.dumps(_wire.unstructure(value)))
 
 
+def shown_fields(cls: type) -> tuple[str, ...]:
+    """The names of the wire object's fields, in its order."""
+    hidden = INTERNAL_FIELDS.get(cls, frozenset())
+    return tuple(camel(field.name) for field in dataclasses.fields(cls) if field.name not in hidden)
+
+
 def to_document(value: object) -> dict[str, Any]:
     """The stored document of a model: JSON types only."""
     result: dict[str, Any] = _document.unstructure(value)
@@ -164,6 +170,7 @@ __all__ = [
     "iso",
     "load_stored_event",
     "parse_iso",
+    "shown_fields",
     "to_document",
     "to_wire",
     "to_wire_json",

@@ -188,6 +188,22 @@ class ConversationSchema(Resource):
     updated_at = Moment()
 
 
+class PlanEntrySchema(Resource):
+    """One line of the agent's to-do list."""
+
+    command = models.PlanEntry
+    text = Words()
+    status = Words()
+
+
+class RunNoticeSchema(Resource):
+    """Something about a run that a person should know."""
+
+    command = models.RunNotice
+    level = Words()
+    text = Words()
+
+
 class RunSchema(Resource):
     """One user message being answered by an agent."""
 
@@ -211,6 +227,8 @@ class RunSchema(Resource):
     origin = fields.String(validate=validate.OneOf(["user", "background"]))
     usage = fields.Nested(UsageSchema)
     cost_usd = Amount()
+    plan = Items(fields.Nested(PlanEntrySchema), most=None)
+    notices = Items(fields.Nested(RunNoticeSchema), most=None)
     error = fields.Nested(FailureSchema, allow_none=True)
 
 

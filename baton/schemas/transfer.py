@@ -59,7 +59,9 @@ class Base64(fields.String):
 
 
 class ExportedRunSchema(RunSchema):
-    """A run, with nothing in the fields that are not shown."""
+    """A run, with nothing in the fields that are not shown, as also versions before this one exported it."""
+
+    omitted = frozenset({"plan", "notices"})
 
     @post_load
     def make_command(self, loaded: dict[str, Any], **_: object) -> Run:

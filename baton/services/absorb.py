@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from baton.core import lifecycle, stream
+from baton.core import activity, lifecycle, stream
 from baton.core.events import MessageChanged, PromptOpened, PromptResolved, Streamed
 from baton.core.frames import (
     Aborted,
@@ -46,6 +46,8 @@ class Absorber:
         self._touched: list[LiveMessage] = []
         self._journalled: list[StreamEvent] = []
         self._needs_run = False
+        self._of_run = False
+        """What was shown since the last envelope says something of the run itself."""
         self.ended: RunStatus | None = None
 
     def absorb(self, frames: Sequence[RunFrame]) -> None:
@@ -73,7 +75,7 @@ class Absorber:
         self._run_on()
         now = self._draft.now
         for event in frame.events:
-            self._take(self._live.transcript.take(event, now), event)
+            self._take(self._live.transcript.take(event, now))
 
     def asked(self, frame: PermissionRequest) -> None:
         """A question: stored and told. The same one again (after a crash in between) is the same prompt.
@@ -135,9 +137,10 @@ class Absorber:
 
     # --- stream events -----------------------------------------------------------------------------------------
 
-    def _take(self, taken: Taken, event: StreamEvent) -> None:
+    def _take(self, taken: Taken) -> None:
         if taken.message is None:
-            self._take_run_event(event, taken)
+            for shown in taken.shown:
+                self._take_run_event(shown)
             return
         message = taken.message
         if message.id not in self._live.message_ids:
@@ -149,7 +152,7 @@ class Absorber:
             self._close_envelope()
             self._show_whole(message, taken)
 
-    def _take_run_event(self, event: StreamEvent, taken: Taken) -> None:
+    def _take_run_event(self, event: StreamEvent) -> None:
         if isinstance(event, stream.SessionUpdated):
             self._close_envelope()
             change_session(self._draft, self._live, event.session_id)
@@ -158,10 +161,11 @@ class Absorber:
         if isinstance(event, stream.ModeUpdated):
             self._change_mode(event.mode)
             return
-        if isinstance(event, stream.UsageUpdated):
-            self._live.run = replace(self._live.run, usage=event.usage)
-        self._shown.extend(taken.shown)
-        self._journalled.extend(taken.journalled)
+        said = activity.clipped(event)
+        self._live.run = activity.told(self._live.run, said)
+        self._of_run = True
+        self._shown.append(said)
+        self._journalled.append(said)
 
     def _change_mode(self, name: str) -> None:
         """The agent changed its mode (it began to plan, or ended that): the conversation keeps it.
@@ -196,6 +200,9 @@ class Absorber:
         message_id: str | None = None
         for message in self._touched:
             message.seq = seq
+        if self._of_run:
+            self._live.run = replace(self._live.run, seq=seq)
+            self._of_run = False
         if self._touched:
             message_id = self._touched[0].id
         payload = Streamed(self._live.request_id, MessageId(message_id) if message_id else None, tuple(self._shown))

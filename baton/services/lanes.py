@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from baton.core import activity
 from baton.core.errors import Conflict, NotFound, StoreUnavailable
 from baton.core.events import Event
 from baton.core.ids import ConversationId, MessageId, new_object_id
@@ -322,6 +323,12 @@ def _replay(memory: Memory, row: JournalRow, covers: dict[MessageId, int]) -> No
     live = memory.runs.get(row.request_id)
     if live is None:
         return
+    if row.bridge_seq > live.bridge_seq:
+        # Else the run's own document holds it.
+        for event in row.events:
+            told = activity.told(live.run, event)
+            if told is not live.run:
+                live.run = replace(told, seq=max(told.seq, row.seq))
     for event in row.events:
         message_id = getattr(event, "message_id", None)
         if message_id is None or covers.get(message_id, 0) < row.bridge_seq:

@@ -1,19 +1,19 @@
 """What a conversation looks like now: the one function behind join, resync and REST pages.
 
 It works inside the conversation's turn, so that it tells only what is on disk and knows exactly which events come
-after it. Messages pass through as stored JSON; only live ones are encoded.
+after it. Messages and their runs pass through as stored JSON; only live ones are encoded.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from baton.core.commands import Identity, JoinConversation
 from baton.core.errors import NotFound
 from baton.core.events import Queue
-from baton.core.ids import ConversationId
+from baton.core.ids import ConversationId, RequestId
 from baton.core.limits import Limits
-from baton.core.models import Conversation, ConversationStatus, Prompt, Run
+from baton.core.models import Conversation, ConversationStatus, Prompt
 from baton.core.ports import Store
 from baton.core.stored import EncodedJson, StoredChanges, StoredMessage
 from baton.schemas.codec import to_wire_json
@@ -34,7 +34,8 @@ class Snapshot:
     seq: int
     conversation: Conversation
     messages: tuple[EncodedJson, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[EncodedJson, ...]
+    """Those of its messages, and the others that have changed or are open."""
     prompts: tuple[Prompt, ...]
     queue: Queue
     truncated: bool
@@ -45,6 +46,8 @@ class HistoryPage:
     """Messages by ordinal. `next`: the `before` (or `after`) of the page that follows; None at the end."""
 
     messages: tuple[EncodedJson, ...]
+    runs: tuple[EncodedJson, ...]
+    """Those of its messages."""
     next: int | None
 
 
@@ -84,14 +87,17 @@ class Snapshots:
             async with self._lanes.turn(conversation_id) as held:
                 stored = await self._store.history(conversation_id, before=before, after=after, limit=limit)
                 stored = _with_live(held, stored, before=before, after=after, limit=limit)
+                runs = await self._runs_of(conversation_id, stored, held)
         else:
             stored = await self._store.history(conversation_id, before=before, after=after, limit=limit)
+            runs = await self._runs_of(conversation_id, stored, None)
             if not stored and await self._store.conversation(conversation_id) is None:
                 raise NotFound("There is no such conversation")
         edge = None
         if len(stored) == limit:
             edge = stored[-1].ordinal if after is not None and before is None else stored[0].ordinal
-        return HistoryPage(messages=tuple(message.json for message in stored), next=edge)
+        messages = tuple(message.json for message in stored)
+        return HistoryPage(messages=messages, runs=tuple(runs.values()), next=edge)
 
     def _start(self, command: JoinConversation, memory: Memory) -> int:
         """The seq to go on from; 0 for a client whose past is not ours."""
@@ -103,24 +109,58 @@ class Snapshots:
     async def _above(self, memory: Memory, after: int) -> Snapshot:
         limit = _MAX_CHANGES if after else self._limits.snapshot_messages
         changes = await self._store.changes_after(memory.conversation.id, after, limit)
-        messages = _overlay(memory, changes.messages, after)
-        fitting = _fitting(messages, self._limits.snapshot_max_bytes)
-        truncated = len(fitting) < len(messages)
-        if after and (changes.has_more or truncated):
+        told = await self._fitting(memory, changes, after)
+        if after and (changes.has_more or told.is_cut):
             # What changed does not fit: the newest messages whole, and the client starts again from them.
             changes = await self._store.changes_after(memory.conversation.id, 0, self._limits.snapshot_messages)
-            messages = _overlay(memory, changes.messages, 0)
-            fitting, truncated, after = _fitting(messages, self._limits.snapshot_max_bytes), True, 0
+            told = replace(await self._fitting(memory, changes, 0), is_cut=True)
         return Snapshot(
             epoch=self.epoch,
             seq=memory.conversation.seq,
             conversation=memory.conversation,
-            messages=tuple(message.json for message in fitting),
-            runs=_runs(memory, changes, after),
+            messages=told.messages,
+            runs=told.runs,
             prompts=_prompts(memory, changes),
             queue=memory.queue(),
-            truncated=truncated,
+            truncated=told.is_cut,
         )
+
+    async def _fitting(self, memory: Memory, changes: StoredChanges, after: int) -> "_Told":
+        """What changed, and the runs of all its messages, as far as it fits."""
+        changed = _runs(memory, changes, after)
+        messages = _overlay(memory, changes.messages, after)
+        runs = await self._runs_of(memory.conversation_id, messages, memory)
+        fitting = _newest(messages, runs, self._limits.snapshot_max_bytes)
+        wanted = {request_id: runs[request_id] for request_id in _named(fitting) if request_id in runs}
+        return _Told(
+            messages=tuple(message.json for message in fitting),
+            runs=tuple((wanted | changed).values()),
+            is_cut=len(fitting) < len(messages),
+        )
+
+    async def _runs_of(
+        self, conversation_id: ConversationId, messages: Sequence[StoredMessage], memory: Memory | None
+    ) -> dict[RequestId, EncodedJson]:
+        """The runs of these messages, oldest first; the open ones as memory has them."""
+        named = _named(messages)
+        live = {} if memory is None else {name: memory.runs[name] for name in named if name in memory.runs}
+        found = await self._store.runs_of(conversation_id, [name for name in named if name not in live])
+        known = {name: to_wire_json(one.run) for name, one in live.items()} | dict(found)
+        return {name: known[name] for name in named if name in known}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """The part of a snapshot that may be too large. `is_cut`: it was; these are the newest."""
+
+    messages: tuple[EncodedJson, ...]
+    runs: tuple[EncodedJson, ...]
+    is_cut: bool
+
+
+def _named(messages: Sequence[StoredMessage]) -> list[RequestId]:
+    """The runs that these messages belong to, each once, in their order."""
+    return list(dict.fromkeys(message.request_id for message in messages if message.request_id is not None))
 
 
 def _overlay(memory: Memory, stored: Sequence[StoredMessage], after: int) -> list[StoredMessage]:
@@ -133,7 +173,11 @@ def _overlay(memory: Memory, stored: Sequence[StoredMessage], after: int) -> lis
                     message, session_id=live.session_id, at=live.run.last_event_at or message.started_at
                 )
                 by_id[message.id] = StoredMessage(
-                    id=message.id, ordinal=message.ordinal, seq=message.seq, json=to_wire_json(whole)
+                    id=message.id,
+                    request_id=live.request_id,
+                    ordinal=message.ordinal,
+                    seq=message.seq,
+                    json=to_wire_json(whole),
                 )
     return sorted(by_id.values(), key=lambda message: message.ordinal)
 
@@ -149,25 +193,31 @@ def _with_live(
     return merged[:limit] if after is not None and before is None else merged[-limit:]
 
 
-def _fitting(messages: Sequence[StoredMessage], max_bytes: int) -> list[StoredMessage]:
-    """The newest messages that fit, at least one."""
+def _newest(
+    messages: Sequence[StoredMessage], runs: Mapping[RequestId, EncodedJson], max_bytes: int
+) -> list[StoredMessage]:
+    """The newest messages that fit together with their runs, at least one."""
     fitting: list[StoredMessage] = []
+    counted: set[RequestId | None] = set()
     size = 0
     for message in reversed(messages):
         size += len(message.json)
+        if message.request_id is not None and message.request_id not in counted:
+            counted.add(message.request_id)
+            size += len(runs.get(message.request_id, b""))
         if size > max_bytes and fitting:
             break
         fitting.append(message)
     return fitting[::-1]
 
 
-def _runs(memory: Memory, changes: StoredChanges, after: int) -> tuple[Run, ...]:
-    """Stored runs, the open ones as memory has them (the journal knows more than their documents)."""
+def _runs(memory: Memory, changes: StoredChanges, after: int) -> dict[RequestId, EncodedJson]:
+    """Runs that have changed, the open ones as memory has them (the journal knows more than their documents)."""
     runs = {run.request_id: run for run in changes.runs}
     for live in memory.runs.values():
         if live.run.seq > after or live.run.request_id in runs:
             runs[live.run.request_id] = live.run
-    return tuple(runs.values())
+    return {request_id: to_wire_json(run) for request_id, run in runs.items()}
 
 
 def _prompts(memory: Memory, changes: StoredChanges) -> tuple[Prompt, ...]:

@@ -45,6 +45,7 @@ from baton.core.ports import Clock
 from baton.core.stored import (
     Change,
     ConversationFilter,
+    EncodedJson,
     LaneState,
     Outcome,
     Page,
@@ -289,6 +290,14 @@ class MongoStore:
     async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
         """See core.ports.Store."""
         return await self._is.reads.runs(statuses, limit)
+
+    @_translated
+    async def runs_of(
+        self, conversation_id: ConversationId, request_ids: Sequence[RequestId]
+    ) -> Mapping[RequestId, EncodedJson]:
+        """See core.ports.Store."""
+        key = object_id(conversation_id)
+        return {} if key is None or not request_ids else await self._is.reads.runs_of(key, request_ids)
 
     @_translated
     async def prompt(self, prompt_id: PromptId) -> Prompt | None:

@@ -4,7 +4,6 @@ Knows no database and no driver beyond `bson`. A message's wire JSON is made fro
 pages of history are served that way and building objects for them would cost most of the time.
 """
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -17,7 +16,6 @@ from bson.errors import BSONError
 
 from baton.core.ids import ConversationId, MessageId, derived_object_id, is_object_id
 from baton.core.models import (
-    INTERNAL_FIELDS,
     Attachment,
     Conversation,
     Message,
@@ -31,7 +29,7 @@ from baton.core.models import (
 from baton.core.permissions import AuditEntry, Grant
 from baton.core.stored import EncodedJson, JournalRow, StoredMessage
 from baton.core.tokens import ApiToken
-from baton.schemas.codec import build_converter, camel, dump_event, iso, load_stored_event
+from baton.schemas.codec import build_converter, dump_event, iso, load_stored_event, shown_fields
 from baton.storage.mongo_words import words_of
 
 Document: TypeAlias = dict[str, Any]
@@ -258,6 +256,8 @@ STRIPPED_RUN: Document = {
     "bridgeId": None,
     "messageIds": [],
     "userMessage": None,
+    "plan": [],
+    "notices": [],
     "error": None,
     "request": _converter.unstructure(RunRequest(content="")),
 }
@@ -369,15 +369,15 @@ def aware(at: datetime) -> datetime:
 # --- documents to the wire -------------------------------------------------------------------------------------
 
 
-def _shown(cls: type) -> tuple[str, ...]:
-    hidden = INTERNAL_FIELDS.get(cls, frozenset())
-    return tuple(camel(field.name) for field in dataclasses.fields(cls) if field.name not in hidden)
-
-
-_MESSAGE_FIELDS = _shown(Message)
-_ATTACHMENT_FIELDS = _shown(Attachment)
+_MESSAGE_FIELDS = shown_fields(Message)
+_ATTACHMENT_FIELDS = shown_fields(Attachment)
+_RUN_FIELDS = shown_fields(Run)
+_RUN_BEFORE: Document = {"plan": [], "notices": []}
+"""What runs lack that were stored before they had it."""
 STORED_MESSAGE_FIELDS = dict.fromkeys(("_id", _ESCAPED, *(name for name in _MESSAGE_FIELDS if name != "id")), True)
 """A projection: what `stored_message` needs."""
+STORED_RUN_FIELDS = dict.fromkeys((_ESCAPED, *_RUN_FIELDS), True)
+"""A projection: what `run_view` needs."""
 
 
 def stored_message(document: Mapping[str, Any]) -> StoredMessage:
@@ -389,10 +389,18 @@ def stored_message(document: Mapping[str, Any]) -> StoredMessage:
     encoded = orjson.dumps(wire, default=_wire_value, option=orjson.OPT_PASSTHROUGH_DATETIME)
     return StoredMessage(
         id=MessageId(str(opened["_id"])),
+        request_id=opened["requestId"],
         ordinal=int(opened["ordinal"]),
         seq=int(opened["seq"]),
         json=EncodedJson(encoded),
     )
+
+
+def run_view(document: Mapping[str, Any]) -> EncodedJson:
+    """The run as its wire JSON: the same bytes as `codec.to_wire_json` gives for it."""
+    opened = _RUN_BEFORE | _opened(document)
+    wire = {name: opened[name] for name in _RUN_FIELDS}
+    return EncodedJson(orjson.dumps(wire, default=_wire_value, option=orjson.OPT_PASSTHROUGH_DATETIME))
 
 
 def _wire_value(value: object) -> str:
@@ -400,7 +408,7 @@ def _wire_value(value: object) -> str:
         return iso(aware(value))
     if isinstance(value, ObjectId):
         return str(value)
-    raise TypeError(f"{type(value).__name__} is not part of a message")
+    raise TypeError(f"{type(value).__name__} is not part of a message or run")
 
 
 # --- filters ---------------------------------------------------------------------------------------------------

@@ -25,9 +25,19 @@ from baton.core.models import (
     Run,
     RunStatus,
 )
-from baton.core.stored import ConversationFilter, JournalRow, LaneState, Page, StoreCounts, StoredChanges, StoredMessage
+from baton.core.stored import (
+    ConversationFilter,
+    EncodedJson,
+    JournalRow,
+    LaneState,
+    Page,
+    StoreCounts,
+    StoredChanges,
+    StoredMessage,
+)
 from baton.storage.mongo_documents import (
     STORED_MESSAGE_FIELDS,
+    STORED_RUN_FIELDS,
     Document,
     aware,
     equal,
@@ -38,6 +48,8 @@ from baton.storage.mongo_documents import (
     load_run,
     object_id,
     one_of,
+    run_key,
+    run_view,
     stored_message,
 )
 from baton.storage.mongo_paging import Position, newest_first, read_cursor
@@ -182,6 +194,13 @@ class Reads:
         found = self._of["messages"].find(where, STORED_MESSAGE_FIELDS).sort(order).limit(limit)
         page = [stored_message(document) async for document in found]
         return page if direction == 1 else page[::-1]
+
+    async def runs_of(self, key: ObjectId, request_ids: Iterable[RequestId]) -> dict[RequestId, EncodedJson]:
+        """See core.ports.Store.runs_of."""
+        keys = [run_key(request_id) for request_id in request_ids]
+        found = self._of["runs"].find({"_id": one_of(keys)}, STORED_RUN_FIELDS).limit(max(len(keys), 1))
+        documents = [document async for document in found]
+        return {one["requestId"]: run_view(one) for one in documents if one["conversationId"] == key}
 
     # --- lists -------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ from baton.core.ports import Clock, Store
 from baton.core.stored import (
     Change,
     ConversationFilter,
+    EncodedJson,
     LaneState,
     Outcome,
     Page,
@@ -184,6 +185,14 @@ class SqliteStore(Store):
     async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
         """See the port."""
         return await self._readers.run(reads.list_runs, tuple(statuses), limit)
+
+    async def runs_of(
+        self, conversation_id: ConversationId, request_ids: Sequence[RequestId]
+    ) -> Mapping[RequestId, EncodedJson]:
+        """See the port."""
+        if not request_ids:
+            return {}
+        return await self._readers.run(reads.read_runs_of, conversation_id, tuple(request_ids))
 
     async def prompt(self, prompt_id: PromptId) -> Prompt | None:
         """See the port."""

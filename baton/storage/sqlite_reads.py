@@ -9,7 +9,16 @@ import orjson
 
 from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId
 from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
-from baton.core.stored import ConversationFilter, JournalRow, LaneState, Page, StoreCounts, StoredChanges, StoredMessage
+from baton.core.stored import (
+    ConversationFilter,
+    EncodedJson,
+    JournalRow,
+    LaneState,
+    Page,
+    StoreCounts,
+    StoredChanges,
+    StoredMessage,
+)
 from baton.schemas.codec import from_document, iso
 from baton.storage.cursors import decode_cursor, encode_cursor
 from baton.storage.sqlite_rows import (
@@ -19,12 +28,13 @@ from baton.storage.sqlite_rows import (
     load_prompt,
     load_run,
     load_stored_message,
+    run_view,
 )
 
 _OPEN: Final = "status IN ('queued', 'dispatched', 'running', 'awaiting_input')"
 """Written as in the partial index of open runs, which SQLite uses only for the same words."""
 
-_PAGE = "SELECT id, ordinal, seq, doc FROM messages WHERE conversationId = ? "
+_PAGE = "SELECT id, requestId, ordinal, seq, doc FROM messages WHERE conversationId = ? "
 
 
 # --- one conversation
@@ -145,6 +155,18 @@ def read_history(
     order = "ORDER BY ordinal LIMIT ?" if forth else "ORDER BY ordinal DESC LIMIT ?"
     rows = connection.execute(_PAGE + bounds + order, [*values, max(limit, 0)]).fetchall()
     return [load_stored_message(row) for row in (rows if forth else reversed(rows))]
+
+
+def read_runs_of(
+    connection: sqlite3.Connection, conversation_id: ConversationId, request_ids: Sequence[RequestId]
+) -> dict[RequestId, EncodedJson]:
+    """See the port. The plus keeps SQLite to the primary key: the index of the conversation leads to all its runs."""
+    rows = connection.execute(
+        f"SELECT requestId, doc FROM runs WHERE requestId IN ({', '.join('?' * len(request_ids))}) "  # noqa: S608 - of constants
+        "AND +conversationId = ?",
+        [*request_ids, conversation_id],
+    )
+    return {RequestId(request_id.decode()): run_view(doc) for request_id, doc in rows}
 
 
 # --- one document

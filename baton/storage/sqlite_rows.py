@@ -7,7 +7,7 @@ idle or busy: 3 of 17-20 us of CPU per row either way), since the interpreter's 
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -21,6 +21,7 @@ from baton.schemas.codec import (
     iso,
     load_stored_event,
     parse_iso,
+    shown_fields,
     to_document,
     to_wire_json,
 )
@@ -231,7 +232,27 @@ def load_journal(conversation_id: ConversationId, row: tuple[int, bytes, int, by
     )
 
 
-def load_stored_message(row: tuple[bytes, int, int, bytes]) -> StoredMessage:
-    """The page entry of (id, ordinal, seq, doc)."""
-    message_id, ordinal, seq, doc = row
-    return StoredMessage(id=MessageId(message_id.decode()), ordinal=ordinal, seq=seq, json=EncodedJson(doc))
+def load_stored_message(row: tuple[bytes, bytes | None, int, int, bytes]) -> StoredMessage:
+    """The page entry of (id, requestId, ordinal, seq, doc)."""
+    message_id, request_id, ordinal, seq, doc = row
+    return StoredMessage(
+        id=MessageId(message_id.decode()),
+        request_id=None if request_id is None else RequestId(request_id.decode()),
+        ordinal=ordinal,
+        seq=seq,
+        json=EncodedJson(doc),
+    )
+
+
+_RUN_FIELDS = shown_fields(Run)
+_RUN_BEFORE: Final[dict[str, Any]] = {"plan": [], "notices": []}
+"""What runs lack that were stored before they had it."""
+
+
+def run_view(doc: bytes) -> EncodedJson:
+    """The run of this row as its wire JSON: the same bytes as `codec.to_wire_json` gives for it.
+
+    Without building the object: measured, a quarter of the time (19 us of 81).
+    """
+    run = _RUN_BEFORE | orjson.loads(doc)
+    return EncodedJson(orjson.dumps({name: run[name] for name in _RUN_FIELDS}))

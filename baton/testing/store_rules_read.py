@@ -6,7 +6,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from baton.core.ids import ConversationId, new_object_id
+from baton.core.ids import ConversationId, RequestId, new_object_id
 from baton.core.models import (
     Conversation,
     ConversationState,
@@ -15,12 +15,14 @@ from baton.core.models import (
     Message,
     MessageStatus,
     PermissionMode,
+    PlanEntry,
     PromptResponse,
     PromptStatus,
     Question,
     QuestionOption,
     Role,
     Run,
+    RunNotice,
     RunStatus,
     TextBlock,
     ThinkingBlock,
@@ -302,6 +304,29 @@ class ReadRules:
         changes = await store.changes_after(conversation.id, 0, 100)
         assert changes.runs == (send.new_run,)
         assert changes.prompts == (pending.prompt,)
+
+    async def test_runs_of_a_page_are_the_wire_json_of_those_that_are_the_conversations_own(self, store: Store) -> None:
+        conversation, run = await started(store)
+        ended = replace(
+            run,
+            status=RunStatus.FAILED,
+            seq=2,
+            finished_at=samples.at(3),
+            error=Failure("agent_failed", DIFFICULT_TEXT),
+            plan=(PlanEntry(text=DIFFICULT_TEXT, status="pending"),),
+            notices=(RunNotice("info", DIFFICULT_TEXT),),
+        )
+        await commit_one(store, move(conversation, ended, RunStatus.QUEUED))
+        _, stranger = await started(store)
+        named = [RequestId("unknown"), run.request_id, stranger.request_id]
+        assert await store.runs_of(conversation.id, named) == {run.request_id: to_wire_json(ended)}
+        assert await store.runs_of(conversation.id, []) == {}
+
+    async def test_a_page_names_the_runs_of_its_messages(self, store: Store) -> None:
+        conversation, run = await started(store)
+        apart = samples.message(conversation.id, ordinal=7, seq=7, request_id=None)
+        await commit_one(store, Change(conversation_id=conversation.id, conversation=conversation, messages=(apart,)))
+        assert [stored.request_id for stored in await store.history(conversation.id)] == [run.request_id, None]
 
     # --- history
 

@@ -31,6 +31,7 @@ from baton.core.ports import Store
 from baton.core.stored import (
     Change,
     ConversationFilter,
+    EncodedJson,
     LaneState,
     Outcome,
     Page,
@@ -97,6 +98,11 @@ class StoreInFront(Store):
 
     async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
         return await self.behind.runs(statuses, limit)
+
+    async def runs_of(
+        self, conversation_id: ConversationId, request_ids: Sequence[RequestId]
+    ) -> Mapping[RequestId, EncodedJson]:
+        return await self.behind.runs_of(conversation_id, request_ids)
 
     async def prompt(self, prompt_id: PromptId) -> Prompt | None:
         return await self.behind.prompt(prompt_id)

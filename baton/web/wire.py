@@ -225,13 +225,13 @@ SERVER_EVENTS: Final = frozenset(name for name, _ in [*_ROOM_EVENTS.values(), *_
 
 
 def snapshot_body(snapshot: Snapshot) -> Payload:
-    """The answer to a join; stored messages pass through as the JSON they are. To be written with `encode`."""
+    """The answer to a join; stored messages and runs pass through as the JSON they are. To be written with `encode`."""
     return {
         "epoch": snapshot.epoch,
         "seq": snapshot.seq,
         "conversation": to_wire(snapshot.conversation),
         "messages": [orjson.Fragment(message) for message in snapshot.messages],
-        "runs": [to_wire(run) for run in snapshot.runs],
+        "runs": [orjson.Fragment(run) for run in snapshot.runs],
         "prompts": [to_wire(prompt) for prompt in snapshot.prompts],
         "queue": queue_body(snapshot.queue),
         "truncated": snapshot.truncated,

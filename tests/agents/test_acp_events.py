@@ -8,10 +8,10 @@ pytest.importorskip("acp", reason="the extra `acp` is not installed")
 
 from baton.agents import acp_events
 from baton.agents.acp_events import Chunk, Translation, read_update
+from baton.core.models import PlanEntry
 from baton.core.stream import (
     MessageDone,
     MessageStarted,
-    PlanEntry,
     PlanUpdated,
     StreamEvent,
     TextDelta,

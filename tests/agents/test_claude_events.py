@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baton.agents.claude_events import Translation
-from baton.core.models import Usage
+from baton.core.models import PlanEntry, Usage
 from baton.core.stream import (
     MessageDiscarded,
     MessageDone,
     MessageStarted,
     ModeUpdated,
     Notice,
-    PlanEntry,
     PlanUpdated,
     SessionUpdated,
     StreamEvent,

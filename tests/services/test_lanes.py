@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+import orjson
 import pytest
 
 from baton.core.commands import MoveQueued, RespondPrompt, SendMessage
@@ -65,9 +66,10 @@ async def test_a_cancelled_change_that_is_stored_all_the_same_leaves_no_number_t
         await cancelled
     await following
     snapshot = await server.join(conversation)
-    seqs = [run.seq for run in snapshot.runs]
+    runs = [orjson.loads(run) for run in snapshot.runs]
+    seqs = [run["seq"] for run in runs]
     assert len(set(seqs)) == len(seqs) == 2
-    assert [run.status for run in snapshot.runs].count(RunStatus.DISPATCHED) == 1
+    assert [run["status"] for run in runs].count(RunStatus.DISPATCHED) == 1
     messages = await store.history(conversation.id)
     assert [message.ordinal for message in messages] == [1, 2]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from baton.core.errors import ConfigError, LeaseLost, Overloaded, StoreUnavailable
-from baton.core.ids import AttachmentId, BridgeId, ConversationId, MessageId, ProjectId, new_object_id
+from baton.core.ids import AttachmentId, BridgeId, ConversationId, MessageId, ProjectId, RequestId, new_object_id
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, ConversationStatus, PromptStatus
 from baton.core.stored import Change, Committed, ConversationFilter, Refused
@@ -420,6 +420,7 @@ async def exercise(store: SqliteStore) -> None:
         await store.changes_after(conversation.id, after, 10)
     for before, beyond in ((None, None), (5, None), (None, 0), (5, 0)):
         await store.history(conversation.id, before=before, after=beyond)
+    await store.runs_of(conversation.id, [run.request_id, RequestId("unknown")])
     await exercise_lists(store, conversation.project_id)
     await exercise_permissions(store, conversation)
     await store.message(run.message_ids[0])

@@ -20,11 +20,21 @@ from baton.core.events import MessageChanged, Queue, RoomEvent, Streamed
 from baton.core.frames import Failed, PermissionRequest, PromptAsked
 from baton.core.ids import ConversationId, MessageId, PromptId, RequestId
 from baton.core.limits import Limits
-from baton.core.models import Conversation, Failure, PromptOption, PromptResponse, PromptType
+from baton.core.models import (
+    Conversation,
+    Failure,
+    PlanEntry,
+    PromptOption,
+    PromptResponse,
+    PromptType,
+    Usage,
+)
 from baton.core.stream import (
     MessageDiscarded,
     MessageDone,
     MessageStarted,
+    Notice,
+    PlanUpdated,
     TextDelta,
     TextDone,
     ThinkingDelta,
@@ -32,6 +42,7 @@ from baton.core.stream import (
     ToolInput,
     ToolProgress,
     ToolStarted,
+    UsageUpdated,
 )
 from baton.schemas.codec import to_wire, to_wire_json
 from baton.services.snapshots import Snapshot
@@ -129,6 +140,31 @@ async def a_stream(page: Recording) -> None:
     await page.hear()
 
 
+async def a_plan(page: Recording) -> None:
+    """The agent tells its to-do list, notices and tokens; the connection goes, more is told, and the run ends."""
+    server = page.server
+    await page.join()
+    await _begin(page)
+    usage = Usage(input_tokens=3, output_tokens=5)
+    server.say("r1", PlanUpdated(entries=_plan("in_progress", "pending")), UsageUpdated(usage=usage))
+    await page.hear()
+    server.say("r1", Notice(level="warning", text="The API is busy"), TextDelta("m1", 0, 3, " two"))
+    await page.hear()
+    seq, epoch = page.seq, page.epoch
+    page.steps.append({"lost": True})
+    server.say("r1", PlanUpdated(entries=_plan("completed", "in_progress")), Notice(level="info", text="Going on"))
+    await server.intake.flush()
+    await page.join(seq, epoch)
+    server.say("r1", PlanUpdated(entries=_plan("completed", "completed")))
+    server.say("r1", MessageDone(message_id="m1"))
+    server.complete("r1")
+    await page.hear()
+
+
+def _plan(*states: str) -> tuple[PlanEntry, ...]:
+    return tuple(PlanEntry(text=f"Step {number}", status=state) for number, state in enumerate(states, 1))
+
+
 async def a_correction(page: Recording) -> None:
     """Deltas were missing on the way to the server: the whole text replaces the message. Another is taken back."""
     server = page.server
@@ -188,7 +224,11 @@ async def a_truncation(page: Recording) -> None:
     await page.join(seq, epoch)
     floor = min(message["ordinal"] for message in page.steps[-1]["snapshot"]["messages"])
     older = await server.snapshots.history(ANNA, page.conversation.id, before=floor, after=None, limit=3)
-    answer = {"messages": [json.loads(message) for message in older.messages], "next": older.next}
+    answer = {
+        "messages": [json.loads(message) for message in older.messages],
+        "runs": [json.loads(run) for run in older.runs],
+        "next": older.next,
+    }
     page.steps.append({"older": answer, "before": floor})
 
 
@@ -240,6 +280,7 @@ async def _whole_run(server: Server, conversation: Conversation, name: str, text
 
 SAID: dict[str, tuple[Callable[[Recording], Awaitable[None]], Limits]] = {
     "stream": (a_stream, Limits()),
+    "plan": (a_plan, Limits()),
     "correction-and-discarded": (a_correction, Limits()),
     "gap": (a_gap, Limits()),
     "lost-and-back": (a_loss, Limits()),
@@ -270,6 +311,7 @@ async def _hold_against_the_server(server: Server, page: Recording, view: PageVi
     assert theirs["messages"], "something was said"
     assert ours["messages"][-len(theirs["messages"]) :] == theirs["messages"], page.steps[-1]
     assert all(ours[name] == theirs[name] for name in ("seq", "epoch", "queue", "isJoined", "needsJoin"))
+    assert theirs["runs"].items() <= ours["runs"].items(), "of a run, too, both know the same"
 
 
 def _about(play: Callable[..., object]) -> str:
@@ -391,6 +433,7 @@ MADE: dict[str, tuple[str, list[Step], Json]] = {
             {
                 "older": {
                     "messages": [_plain(to_wire(samples.message(HERE, id=FIRST, seq=5, content="New.")))],
+                    "runs": [],
                     "next": None,
                 },
                 "before": 2,
@@ -403,7 +446,10 @@ MADE: dict[str, tuple[str, list[Step], Json]] = {
         "A page of history that does not end where the thread begins is dropped: it would leave a hole.",
         [
             _joined(3, (SECOND, 5, 2, "Five.")),
-            {"older": {"messages": [_plain(to_wire(samples.message(HERE, id=FIRST)))], "next": None}, "before": 3},
+            {
+                "older": {"messages": [_plain(to_wire(samples.message(HERE, id=FIRST)))], "runs": [], "next": None},
+                "before": 3,
+            },
         ],
         _holds(3, [(SECOND, 5, 2, "completed", "Five.")], hasOlder=True),
     ),

@@ -56,7 +56,7 @@ class PageView:
             "needsJoin": self.needs_join,
             "hasOlder": self.has_older,
             "messages": [_shown_message(message) for message in ordered],
-            "runs": {name: run["status"] for name, run in sorted(self.runs.items())},
+            "runs": {name: _shown_run(run) for name, run in sorted(self.runs.items())},
             "prompts": {name: prompt["status"] for name, prompt in sorted(self.prompts.items())},
             "queue": [run["requestId"] for run in self.queue["runs"]],
         }
@@ -72,7 +72,7 @@ class PageView:
             return
         self.epoch, self.seq, self.queue = snapshot["epoch"], snapshot["seq"], snapshot["queue"]
         self.is_joined, self.needs_join = True, False
-        self.runs |= {run["requestId"]: run for run in snapshot["runs"]}
+        self._take_runs(snapshot["runs"])
         self.prompts |= {prompt["id"]: prompt for prompt in snapshot["prompts"]}
         self._take_messages(snapshot["messages"])
         if is_whole:
@@ -88,6 +88,7 @@ class PageView:
         if before != self._floor():
             return
         self.has_older = False
+        self._take_runs(page["runs"])
         self._take_messages(page["messages"])
         self.has_older = page["next"] is not None
 
@@ -98,6 +99,11 @@ class PageView:
             is_reachable = floor is None or message["ordinal"] >= floor
             if is_reachable if known is None else message["seq"] > known["seq"]:
                 self.messages[message["id"]] = copy.deepcopy(message)
+
+    def _take_runs(self, runs: list[Json]) -> None:
+        for run in runs:
+            if run["seq"] >= self.runs.get(run["requestId"], {"seq": 0})["seq"]:
+                self.runs[run["requestId"]] = copy.deepcopy(run)
 
     def _floor(self) -> int | None:
         return min((message["ordinal"] for message in self.messages.values()), default=None)
@@ -125,13 +131,17 @@ class PageView:
         elif name == "chat:stream-response":
             self._stream(payload)
         elif name == "chat:run":
-            self.runs[payload["run"]["requestId"]] = payload["run"]
+            self._take_runs([payload["run"]])
             self.queue = payload.get("queue", self.queue)
         elif name in ("interactive_prompt", "prompt:resolved"):
             self.prompts[payload["prompt"]["id"]] = payload["prompt"]
 
     def _stream(self, payload: Json) -> None:
         older = {name for name, message in self.messages.items() if message["seq"] < payload["seq"]}
+        run = self.runs.get(payload["requestId"])
+        if run is not None and run["seq"] < payload["seq"]:
+            for event in payload["events"]:
+                _hear(run, event, payload["seq"])
         for event in payload["events"]:
             name = event.get("messageId")
             if event["type"] == "message.started" and name not in self.messages:
@@ -140,6 +150,17 @@ class PageView:
             if name in older:
                 _grow(self.messages[name], event)
                 self.messages[name]["seq"] = payload["seq"]
+
+
+def _hear(run: Json, event: Json, seq: int) -> None:
+    """What the agent says of the run itself."""
+    if event["type"] == "usage.updated":
+        run.update(seq=seq, usage=event["usage"])
+    elif event["type"] == "plan.updated":
+        run.update(seq=seq, plan=event["entries"])
+    elif event["type"] == "notice":
+        notice = {"level": event["level"], "text": event["text"]}
+        run.update(seq=seq, notices=[*run["notices"], notice][-20:])
 
 
 def _begun(event: Json) -> Json:
@@ -207,6 +228,10 @@ def _change_tool(blocks: list[Json], event: Json) -> None:
     else:
         status = "failed" if event["isError"] else "completed"
         tool.update(status=status, result=event["result"], isError=event["isError"], progress="")
+
+
+def _shown_run(run: Json) -> Json:
+    return {name: run[name] for name in ("status", "usage", "plan", "notices", "finishedAt")}
 
 
 def _shown_message(message: Json) -> Json:

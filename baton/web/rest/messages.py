@@ -36,7 +36,13 @@ async def history(call: Call) -> web.Response:
     page = await call.services.snapshots.history(
         call.who, call.conversation_id, before=query.before, after=query.after, limit=query.limit
     )
-    return answer({"messages": [orjson.Fragment(message) for message in page.messages], "next": page.next})
+    return answer(
+        {
+            "messages": [orjson.Fragment(message) for message in page.messages],
+            "runs": [orjson.Fragment(run) for run in page.runs],
+            "next": page.next,
+        }
+    )
 
 
 async def send(call: Call) -> web.Response:

@@ -250,8 +250,8 @@ export class Client {
       `/api/chat/conversations/${conversationId}/messages?limit=${limit}${before === null ? "" : `&before=${before}`}`,
     );
     if (answer.ok) {
-      const { messages, next } = answer;
-      this.dispatch({ type: "older", conversationId, before, messages, next });
+      const { messages, runs, next } = answer;
+      this.dispatch({ type: "older", conversationId, before, messages, runs, next });
       return messages.length > 0;
     }
     this.dispatch({ type: "olderFailed", conversationId, error: answer.error });

@@ -1,7 +1,7 @@
 /** The reducer against tests/golden/page: the same files, and the same rules, as pytest's. */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import type { Block, Message, SnapshotAnswer } from "../wire/types";
+import type { Block, Message, MessagesAnswer, Run, SnapshotAnswer } from "../wire/types";
 import { initialState, messageOf, type PageState, type Thread } from "./model";
 import { isKnownEvent, reduce, type PageEvent, type WireEvent } from "./reduce";
 
@@ -11,7 +11,7 @@ const NOW = Date.parse("2026-01-02T03:04:05Z");
 type Step =
   | { event: string; payload: unknown }
   | { snapshot: Omit<SnapshotAnswer, "ok">; after: number | null }
-  | { older: { messages: Message[]; next: number | null }; before: number | null }
+  | { older: Pick<MessagesAnswer, "messages" | "runs" | "next">; before: number | null }
   | { lost: true };
 
 interface Golden {
@@ -50,10 +50,14 @@ function shown(thread: Thread): unknown {
     needsJoin: thread.needsJoin,
     hasOlder: thread.hasOlder,
     messages: thread.ids.map((id) => shownMessage(messageOf(thread, id) as Message)),
-    runs: Object.fromEntries([...thread.runs].map(([id, run]) => [id, run.status])),
+    runs: Object.fromEntries([...thread.runs].map(([id, run]) => [id, shownRun(run)])),
     prompts: Object.fromEntries([...thread.prompts].map(([id, prompt]) => [id, prompt.status])),
     queue: thread.queue.runs.map((run) => run.requestId),
   };
+}
+
+function shownRun({ status, usage, plan, notices, finishedAt }: Run): unknown {
+  return { status, usage, plan, notices, finishedAt };
 }
 
 function shownMessage({ id, ordinal, seq, role, status, blocks }: Message): unknown {

@@ -5,6 +5,6 @@ export * from "./hooks";
 export type { Drafts } from "./keep";
 export { listKey } from "./lists";
 export type * from "./model";
-export { NO_ACTIVITY, NO_QUEUE, isFinalRun } from "./model";
+export { NO_QUEUE, isFinalRun } from "./model";
 export { NO_ANSWER, UNREACHABLE, type Answer } from "./rest";
 export * from "./select";

@@ -12,7 +12,6 @@ import type {
   HealthAnswer,
   IdentityAnswer,
   Message,
-  PlanEntry,
   Project,
   Prompt,
   Run,
@@ -56,22 +55,6 @@ export interface ListPage {
   readonly error: ApiError | null;
 }
 
-export interface Notice {
-  readonly level: string;
-  readonly text: string;
-  readonly at: number;
-}
-
-/** What a run has said beside its messages. Told live only: a page that comes later does not know it. */
-export interface RunActivity {
-  readonly plan: readonly PlanEntry[];
-  readonly notices: readonly Notice[];
-  /** Tokens so far; null: not told yet. */
-  readonly usage: Usage | null;
-  /** How long the run took, by the server's clock; null until it has completed. */
-  readonly durationMs: number | null;
-}
-
 /** One open conversation. */
 export interface Thread {
   readonly conversationId: string;
@@ -93,7 +76,6 @@ export interface Thread {
   /** Messages that grow: kept apart, so that a delta copies a handful of entries and not ten thousand. */
   readonly live: ReadonlyMap<string, LiveMessage>;
   readonly runs: ReadonlyMap<string, Run>;
-  readonly activity: ReadonlyMap<string, RunActivity>;
   readonly prompts: ReadonlyMap<string, Prompt>;
   readonly queue: ToldQueue;
   /** The last full snapshot had no room for all: older messages are paged. */
@@ -162,7 +144,6 @@ export interface PageState {
 
 export const NO_QUEUE: ToldQueue = { paused: false, runs: [] };
 export const NO_USAGE: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
-export const NO_ACTIVITY: RunActivity = { plan: [], notices: [], usage: null, durationMs: null };
 
 /** A thread of which nothing is known yet. */
 export function emptyThread(conversationId: string): Thread {
@@ -179,7 +160,6 @@ export function emptyThread(conversationId: string): Thread {
     settled: new Map(),
     live: new Map(),
     runs: new Map(),
-    activity: new Map(),
     prompts: new Map(),
     queue: NO_QUEUE,
     truncated: false,

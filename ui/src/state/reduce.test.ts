@@ -23,7 +23,7 @@ describe("an event touches only what it changes", () => {
   const state = after(begun, told(3, { type: "text.delta", messageId: "new", block: 0, offset: 0, text: "a" }));
 
   it("leaves settled messages, ids, runs, prompts and lists as they are", () => {
-    for (const part of ["settled", "ids", "runs", "prompts", "queue", "conversation", "activity"] as const) {
+    for (const part of ["settled", "ids", "runs", "prompts", "queue", "conversation"] as const) {
       expect(thread(state)[part]).toBe(thread(begun)[part]);
     }
     for (const part of ["conversations", "prompts", "outbox", "bridges", "connection"] as const) {
@@ -67,18 +67,37 @@ describe("a message that came whole in the middle of a stream", () => {
 });
 
 describe("what an agent says beside its messages", () => {
-  it("is kept by run", () => {
+  it("is kept with its run", () => {
     const usage = { inputTokens: 1, outputTokens: 2, cacheReadTokens: 0, cacheWriteTokens: 0 };
     const state = after(
-      joined(),
+      joined({ runs: [run()] }),
       told(2, { type: "plan.updated", entries: [{ text: "Dig", status: "pending" }] }, { type: "usage.updated", usage }),
       told(3, { type: "notice", level: "warning", text: "Busy" }),
     );
-    expect(thread(state).activity.get("r1")).toMatchObject({
+    expect(thread(state).runs.get("r1")).toMatchObject({
+      seq: 3,
       plan: [{ text: "Dig", status: "pending" }],
       usage,
       notices: [{ level: "warning", text: "Busy" }],
     });
+  });
+
+  it("is not said twice where a page of history knew it already", () => {
+    const notices = [{ level: "warning", text: "Busy" }];
+    const newer = run({ seq: 3, notices });
+    const state = after(
+      joined({ runs: [run()], messages: [message({ ordinal: 2 })] }),
+      { type: "older", conversationId: HERE, before: 2, messages: [message({ id: "m0" })], runs: [newer], next: null },
+      told(2, { type: "usage.updated", usage: newer.usage }),
+      told(3, { type: "notice", level: "warning", text: "Busy" }),
+    );
+    expect(thread(state).runs.get("r1")).toEqual(newer);
+  });
+
+  it("keeps the newest notices, as many as the server does", () => {
+    const many = Array.from({ length: 25 }, (_, at) => told(at + 2, { type: "notice", level: "info", text: `${at}` }));
+    const { notices } = thread(after(joined({ runs: [run()] }), ...many)).runs.get("r1") ?? {};
+    expect(notices?.map(({ text }) => text)).toEqual(Array.from({ length: 20 }, (_, at) => `${at + 5}`));
   });
 });
 
@@ -258,7 +277,7 @@ describe("answers that cross events", () => {
     const live = message({ id: "m0", status: "streaming", content: "", seq: 5, ordinal: 1, blocks: [{ type: "text", text: "abc" }] });
     const state = after(
       joined({ seq: 3, messages: [message({ id: "m1", ordinal: 2 })] }),
-      { type: "older", conversationId: HERE, before: 2, messages: [live], next: null },
+      { type: "older", conversationId: HERE, before: 2, messages: [live], runs: [], next: null },
       told(4, { type: "text.delta", messageId: "m0", block: 0, offset: 1, text: "b" }),
       told(5, { type: "text.delta", messageId: "m0", block: 0, offset: 2, text: "?" }),
       told(6, { type: "text.delta", messageId: "m0", block: 0, offset: 3, text: "d" }),

@@ -8,7 +8,7 @@ import type {
   Conversation,
   GlobalEvents,
   HealthAnswer,
-  Message,
+  MessagesAnswer,
   Project,
   Prompt,
   RoomEvents,
@@ -43,7 +43,7 @@ export type PageEvent =
   | { readonly type: "joined"; readonly conversationId: string; readonly after: number | null; readonly snapshot: SnapshotAnswer }
   | { readonly type: "joinFailed"; readonly conversationId: string; readonly error: ApiError; readonly joinAfter: number | null }
   | { readonly type: "olderAsked"; readonly conversationId: string }
-  | { readonly type: "older"; readonly conversationId: string; readonly before: number | null; readonly messages: readonly Message[]; readonly next: number | null }
+  | ({ readonly type: "older"; readonly conversationId: string; readonly before: number | null } & Pick<MessagesAnswer, "messages" | "runs" | "next">)
   | { readonly type: "olderFailed"; readonly conversationId: string; readonly error: ApiError }
   // lists
   | { readonly type: "listAsked"; readonly key: string }

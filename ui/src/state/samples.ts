@@ -83,6 +83,8 @@ export function run(fields: Partial<Run> = {}): Run {
     origin: "user",
     usage: NO_USAGE,
     costUsd: 0,
+    plan: [],
+    notices: [],
     error: null,
     ...fields,
   };

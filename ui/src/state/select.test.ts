@@ -55,7 +55,7 @@ describe("the facts of a run", () => {
 
   it("are the run's own where it is known", () => {
     const ended = run({ status: "completed", model: "m", usage, costUsd: 0.5, finishedAt: "2026-01-02T03:04:07.000Z" });
-    expect(select.runFacts(thread(joined({ runs: [ended] })), "r1")).toMatchObject({ ...usage, model: "m", costUsd: 0.5, durationMs: 2000, isEstimate: false });
+    expect(select.runFacts(thread(joined({ runs: [ended] })), "r1")).toMatchObject({ ...usage, model: "m", costUsd: 0.5, durationMs: 2000 });
   });
 
   it("are those told last while it works", () => {
@@ -63,10 +63,8 @@ describe("the facts of a run", () => {
     expect(select.runFacts(thread(state), "r1")).toMatchObject({ ...usage, costUsd: null, durationMs: null });
   });
 
-  it("are summed from its messages where it is not known any more", () => {
-    const messages = [message({ id: "a", usage, model: "m" }), message({ id: "b", ordinal: 2, usage })];
-    expect(select.runFacts(thread(joined({ messages })), "r1")).toMatchObject({ outputTokens: 4, model: "m", costUsd: null, isEstimate: true });
-    expect(select.runFacts(thread(joined()), "r1")).toBeNull();
+  it("are none where the message belongs to no run", () => {
+    expect(select.runFacts(thread(joined({ messages: [message({ requestId: null })] })), "r1")).toBeNull();
   });
 });
 
@@ -93,17 +91,10 @@ describe("a message's way", () => {
     expect(way({ status: "queued" }, { paused: true, reason: "A run failed" })).toMatchObject({ text: "Waits: the queue is paused", reason: "A run failed" });
   });
 
-  it("says why it failed, also after a reload, when only the message is known", () => {
+  it("says why it failed, also of a message without a run, as a fork has them", () => {
     const error = { code: "agent_failed", message: "It broke", retryable: true };
     expect(way({ status: "failed", error })).toMatchObject({ step: "failed", reason: "It broke", code: "agent_failed", canRetry: true });
     const state = joined({ messages: [message({ id: "u", role: "user", status: "failed", error })] });
-    expect(select.wayOf(state, thread(state), "u")).toMatchObject({ step: "failed", reason: "It broke", canRetry: true });
-  });
-
-  it("is that of its last answer, where the run is not known any more: what was asked is complete in any case", () => {
-    const error = { code: "agent_failed", message: "It broke", retryable: true };
-    const answer = message({ id: "a", ordinal: 2, status: "failed", error });
-    const state = joined({ messages: [message({ id: "u", role: "user", status: "completed" }), answer] });
     expect(select.wayOf(state, thread(state), "u")).toMatchObject({ step: "failed", reason: "It broke", canRetry: true });
   });
 

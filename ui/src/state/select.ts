@@ -91,7 +91,7 @@ export function isLastOfRun(thread: Thread, messageId: string): boolean {
 
 // --- runs -------------------------------------------------------------------------------------------------------
 
-/** The run that the message belongs to, if it is known: ended ones are, only if they ended while the page was open. */
+/** The run that the message belongs to; what was imported or forked belongs to none. */
 export function runOf(thread: Thread, message: Message): Run | undefined {
   return message.requestId === null ? undefined : thread.runs.get(message.requestId);
 }
@@ -115,50 +115,26 @@ export interface RunFacts {
   readonly durationMs: number | null;
   /** To count from while it has not ended. */
   readonly startedAt: string | null;
-  /** Summed up from the messages, because the run itself is not known here. */
-  readonly isEstimate: boolean;
 }
 
-/** Model, tokens, cost and time of a run; null: nothing is known of it. */
+/** Model, tokens, cost and time of a run; null: it is not known. */
 export function runFacts(thread: Thread, requestId: string): RunFacts | null {
   const run = thread.runs.get(requestId);
-  const messages = messagesOfRun(thread, requestId);
-  if (run === undefined) return messages.length === 0 ? null : estimate(messages);
-  const activity = thread.activity.get(requestId);
+  if (run === undefined) return null;
   const startedAt = run.startedAt ?? run.dispatchedAt;
-  const isCounted = isFinalRun(run) || !activity?.usage;
   return {
-    model: run.model ?? messages.find((message) => message.model)?.model ?? null,
+    model: run.model ?? messagesOfRun(thread, requestId).findLast((message) => message.model)?.model ?? null,
     agent: run.agent,
-    ...(isCounted ? run.usage : activity.usage),
+    ...run.usage,
     costUsd: isFinalRun(run) ? run.costUsd : null,
-    durationMs: activity?.durationMs ?? between(startedAt, run.finishedAt),
+    durationMs: between(startedAt, run.finishedAt),
     startedAt,
-    isEstimate: false,
   };
 }
 
 function messagesOfRun(thread: Thread, requestId: string): readonly Message[] {
   const ids = shown(thread).byRun.get(requestId) ?? NO_IDS;
   return ids.flatMap((id) => messageOf(thread, id) ?? []);
-}
-
-function estimate(messages: readonly Message[]): RunFacts {
-  const sum = (of: (message: Message) => number | undefined) =>
-    messages.reduce((total, message) => total + (of(message) ?? 0), 0);
-  const [first, last] = [messages[0], messages.at(-1)];
-  return {
-    model: messages.findLast((message) => message.model)?.model ?? null,
-    agent: null,
-    inputTokens: sum(({ usage }) => usage?.inputTokens),
-    outputTokens: sum(({ usage }) => usage?.outputTokens),
-    cacheReadTokens: sum(({ usage }) => usage?.cacheReadTokens),
-    cacheWriteTokens: sum(({ usage }) => usage?.cacheWriteTokens),
-    costUsd: null,
-    durationMs: between(first?.createdAt ?? null, last?.updatedAt ?? null),
-    startedAt: first?.createdAt ?? null,
-    isEstimate: true,
-  };
 }
 
 function between(from: string | null, to: string | null): number | null {
@@ -222,17 +198,10 @@ export function wayOf(state: PageState, thread: Thread, messageId: string): Way 
   const message = messageOf(thread, messageId);
   if (message === undefined) return null;
   const run = runOf(thread, message);
-  return run === undefined ? wayOfMessage(lastOfRun(thread, message)) : wayOfRun(state, thread, run);
+  return run === undefined ? wayOfMessage(message) : wayOfRun(state, thread, run);
 }
 
-/** What was asked is complete however its run ended; the last answer tells how. */
-function lastOfRun(thread: Thread, message: Message): Message {
-  const lastId = message.requestId === null ? undefined : shown(thread).byRun.get(message.requestId)?.at(-1);
-  const last = lastId === undefined ? undefined : messageOf(thread, lastId);
-  return message.status === "completed" && last !== undefined ? last : message;
-}
-
-/** Of ended runs only their messages are known after a reload; they have the same end. */
+/** Of a message without a run, as a fork or an import has them. */
 function wayOfMessage(message: Message): Way {
   const { error } = message;
   switch (message.status) {

@@ -7,11 +7,13 @@
 import type {
   Conversation,
   Message,
+  MessagesAnswer,
   Prompt,
   RoomEvents,
   Run,
   RunTold,
   SnapshotAnswer,
+  StreamEvent,
   StreamTold,
 } from "../wire/types";
 import { filtered, withEntries, withEntry, withoutEntry } from "./maps";
@@ -19,15 +21,15 @@ import {
   emptyThread,
   isFinalRun,
   messageOf,
-  NO_ACTIVITY,
   type LiveMessage,
-  type RunActivity,
   type Thread,
 } from "./model";
 import { asLive, begun, grown, mayGrow, MISFIT, type MessageEvent } from "./streaming";
 
 /** Ordinals count from here. */
 const FIRST_ORDINAL = 1;
+/** Of one run; older ones give way. */
+const MOST_NOTICES = 20;
 
 /** One event of a conversation's room. */
 export type RoomEvent = { [Name in keyof RoomEvents]: { readonly name: Name; readonly payload: RoomEvents[Name] } }[keyof RoomEvents];
@@ -56,10 +58,7 @@ function applyInOrder(thread: Thread, event: RoomEvent, now: number): Thread | n
       return withStream(thread, event.payload, now);
     case "chat:run":
       return withRun(thread, event.payload);
-    case "chat:message-complete": {
-      const { requestId, usage, durationMs } = event.payload;
-      return withActivity(thread, requestId, { usage, durationMs });
-    }
+    case "chat:message-complete":
     case "chat:error":
     case "chat:aborted":
       // The run itself says so in `chat:run`; these are for clients that keep no runs.
@@ -75,8 +74,13 @@ function applyInOrder(thread: Thread, event: RoomEvent, now: number): Thread | n
 }
 
 function withRun(thread: Thread, told: RunTold): Thread {
-  const runs = withEntry(thread.runs, told.run.requestId, told.run);
-  return { ...thread, runs, queue: told.queue ?? thread.queue };
+  return { ...thread, runs: withRuns(thread, [told.run]), queue: told.queue ?? thread.queue };
+}
+
+/** The runs with those of `told` that are not older than what is here. */
+function withRuns(thread: Thread, told: readonly Run[]): ReadonlyMap<string, Run> {
+  const news = told.filter((run) => run.seq >= (thread.runs.get(run.requestId)?.seq ?? 0));
+  return withEntries(thread.runs, news.map((run) => [run.requestId, run] as const));
 }
 
 function withConversation(thread: Thread, change: Partial<Conversation>): Thread {
@@ -90,15 +94,12 @@ export function withPrompts(thread: Thread, prompts: readonly Prompt[]): Thread 
   return { ...thread, prompts: withEntries(thread.prompts, news.map((prompt) => [prompt.id, prompt] as const)) };
 }
 
-function withActivity(thread: Thread, requestId: string, change: Partial<RunActivity>): Thread {
-  const known = thread.activity.get(requestId) ?? NO_ACTIVITY;
-  return { ...thread, activity: withEntry(thread.activity, requestId, { ...known, ...change }) };
-}
-
 // --- deltas -----------------------------------------------------------------------------------------------------
 
 function withStream(thread: Thread, told: StreamTold, now: number): Thread | null {
-  let next = thread;
+  let run = thread.runs.get(told.requestId);
+  // One that a page of history has brought may know already.
+  const isOld = run === undefined || run.seq >= told.seq;
   const changed = new Map<string, LiveMessage>();
   for (const event of told.events) {
     if ("messageId" in event) {
@@ -106,17 +107,26 @@ function withStream(thread: Thread, told: StreamTold, now: number): Thread | nul
       const after = message === null ? null : grown(message, event, now);
       if (after === MISFIT) return null;
       if (after !== null) changed.set(after.id, after);
-    } else if (event.type === "plan.updated") {
-      next = withActivity(next, told.requestId, { plan: event.entries });
-    } else if (event.type === "usage.updated") {
-      next = withActivity(next, told.requestId, { usage: event.usage });
-    } else if (event.type === "notice") {
-      const notices = next.activity.get(told.requestId)?.notices ?? [];
-      const notice = { level: event.level, text: event.text, at: now };
-      next = withActivity(next, told.requestId, { notices: [...notices, notice] });
+    } else if (run !== undefined && !isOld) {
+      run = heard(run, event, told.seq);
     }
   }
+  const next = run === undefined ? thread : { ...thread, runs: withEntry(thread.runs, run.requestId, run) };
   return changed.size === 0 ? next : withLive(next, changed, told.seq);
+}
+
+/** The run after what its agent says of it, as the server keeps it (`core/activity.py`). */
+function heard(run: Run, event: Exclude<StreamEvent, MessageEvent>, seq: number): Run {
+  switch (event.type) {
+    case "usage.updated":
+      return { ...run, seq, usage: event.usage };
+    case "plan.updated":
+      return { ...run, seq, plan: event.entries };
+    case "notice":
+      return { ...run, seq, notices: [...run.notices, { level: event.level, text: event.text }].slice(-MOST_NOTICES) };
+    default:
+      return run;
+  }
 }
 
 /** The message that the event changes; null: it is not loaded, or it knows already. */
@@ -219,16 +229,12 @@ export function afterSnapshot(thread: Thread, snapshot: SnapshotAnswer, after: n
     joinAfter: null,
     joinError: null,
     conversation: snapshot.conversation,
-    runs: withEntries(base.runs, snapshot.runs.filter((run) => isNews(base, run)).map((run) => [run.requestId, run] as const)),
+    runs: withRuns(base, snapshot.runs),
     queue: snapshot.queue,
     truncated: snapshot.truncated || (base.truncated && !isWhole),
   };
   const filled = withMessages(withPrompts(joined, snapshot.prompts), snapshot.messages);
   return isWhole ? { ...filled, hasOlder: (floorOf(filled) ?? 0) > FIRST_ORDINAL } : filled;
-}
-
-function isNews(thread: Thread, run: Run): boolean {
-  return run.seq >= (thread.runs.get(run.requestId)?.seq ?? 0);
 }
 
 /**
@@ -241,7 +247,6 @@ function cleared(thread: Thread, snapshot: SnapshotAnswer): Thread {
   if (snapshot.epoch !== thread.epoch) return empty;
   return {
     ...empty,
-    activity: thread.activity,
     runs: filtered(thread.runs, isFinalRun),
     prompts: filtered(thread.prompts, (prompt) => prompt.status !== "pending"),
   };
@@ -250,10 +255,10 @@ function cleared(thread: Thread, snapshot: SnapshotAnswer): Thread {
 /** The thread with a page of older messages; one that does not end where the thread begins is dropped. */
 export function afterOlder(
   thread: Thread,
-  page: { readonly before: number | null; readonly messages: readonly Message[]; readonly next: number | null },
+  page: Pick<MessagesAnswer, "messages" | "runs" | "next"> & { readonly before: number | null },
 ): Thread {
   const loaded = { ...thread, isLoadingOlder: false, olderError: null };
   if (page.before !== floorOf(thread)) return loaded;
-  const filled = withMessages({ ...loaded, hasOlder: false }, page.messages);
+  const filled = withMessages({ ...loaded, hasOlder: false, runs: withRuns(thread, page.runs) }, page.messages);
   return { ...filled, hasOlder: page.next !== null, olderLoads: thread.olderLoads + 1 };
 }

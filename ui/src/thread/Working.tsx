@@ -10,25 +10,25 @@ import { TodoList } from "./TodoList";
 export function Working({ thread }: { readonly thread: Thread }) {
   const run = activeRun(thread);
   if (run === undefined) return null;
-  const activity = thread.activity.get(run.requestId);
   return (
     <div className="working">
-      {activity !== undefined && activity.plan.length > 0 && (
+      {run.plan.length > 0 && (
         <section className="card plan-list" aria-label="To-do list of the agent">
-          <TodoList todos={activity.plan} />
+          <TodoList todos={run.plan} />
         </section>
       )}
-      {activity?.notices.slice(-3).map((notice, at) => (
+      {run.notices.slice(-3).map((notice, at) => (
         <p key={at} className="agent-notice" data-level={notice.level}>{notice.text}</p>
       ))}
-      <WorkingLine run={run} outputTokens={activity?.usage?.outputTokens ?? 0} />
+      <WorkingLine run={run} />
     </div>
   );
 }
 
-function WorkingLine({ run, outputTokens }: { readonly run: Run; readonly outputTokens: number }) {
+function WorkingLine({ run }: { readonly run: Run }) {
   const now = useNow();
   const { abort, extendRun } = useActions();
+  const { outputTokens } = run.usage;
   const since = Date.parse(run.startedAt ?? run.dispatchedAt ?? run.queuedAt);
   return (
     <p className="working-line">

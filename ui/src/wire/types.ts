@@ -445,11 +445,19 @@ export interface Run {
   readonly origin: "user" | "background";
   readonly usage: Usage;
   readonly costUsd: number;
+  readonly plan: readonly PlanEntry[];
+  readonly notices: readonly RunNotice[];
   readonly error: Failure | null;
 }
 
 /** queued -> dispatched -> running <-> awaiting_input -> completed | failed | aborted. */
 export type RunStatus = "queued" | "dispatched" | "running" | "awaiting_input" | "completed" | "failed" | "aborted";
+
+/** Something about a run that a person should know. */
+export interface RunNotice {
+  readonly level: string;
+  readonly text: string;
+}
 
 /** A question of the agent to a person. */
 export interface Prompt {
@@ -810,10 +818,11 @@ export interface ConversationsAnswer {
   readonly next: string | null;
 }
 
-/** A page of messages by ordinal; `next` is where the next page of the same direction begins, null at the end. */
+/** A page of messages by ordinal, and their runs; `next` is where the next page of the same direction begins, null at the end. */
 export interface MessagesAnswer {
   readonly ok: true;
   readonly messages: readonly Message[];
+  readonly runs: readonly Run[];
   readonly next: number | null;
 }
 
