@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from baton.core.frames import AgentOffer, Workspace
-from baton.core.ids import BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId
+from baton.core.ids import BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId, UserId
 from baton.core.models import Conversation, ConversationState, Failure, Message, PermissionMode, Prompt, Run, Usage
 from baton.core.stream import StreamEvent
 
@@ -137,6 +137,7 @@ class StateChanged:
     state: ConversationState
     pending_prompts: int
     updated_at: datetime
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,15 @@ class ConversationDeleted:
 
     conversation_id: ConversationId
     project_id: ProjectId | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationSeen:
+    """Somebody has seen a conversation up to here. For their own sockets alone."""
+
+    user_id: UserId
+    conversation_id: ConversationId
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +222,7 @@ GlobalEvent: TypeAlias = (
     | ConversationCreated
     | ConversationUpdated
     | ConversationDeleted
+    | ConversationSeen
     | PromptEscalated
     | BridgesChanged
     | ServerDraining

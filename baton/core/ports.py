@@ -19,6 +19,7 @@ from baton.core.ids import (
     PromptId,
     RequestId,
     TokenId,
+    UserId,
 )
 from baton.core.models import (
     Attachment,
@@ -175,6 +176,18 @@ class Store(Protocol):
         self, where: ConversationFilter, *, cursor: str | None = None, limit: int = 50
     ) -> Page[Conversation]:
         """Most recently updated first. Raises InvalidRequest for a cursor that is not ours."""
+        ...
+
+    async def note_seen(self, user_id: UserId, conversation_id: ConversationId, seq: int) -> bool:
+        """Remember up to where this user has seen the conversation; whether that is further than what was known.
+
+        1. Of several the greatest stays. `purge_conversation` forgets it.
+        2. Of a conversation that is not there nothing need be kept.
+        """
+        ...
+
+    async def seen(self, user_id: UserId, conversation_ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
+        """Those of these conversations that the user has seen, and up to where."""
         ...
 
     async def purge_conversation(self, conversation_id: ConversationId) -> None:

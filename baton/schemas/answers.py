@@ -50,9 +50,11 @@ class ConversationAnswer(DoneAnswer):
 
 
 class ConversationsAnswer(DoneAnswer):
-    """A page of conversations; `next` is the cursor of the next one, null at the end."""
+    """A page of conversations; `next` is the cursor of the next one, null at the end. `seen`: up to which seq whoever
+    asks has seen each; what they never looked at is not in it."""
 
     conversations = _many(ConversationSchema)
+    seen = _counts()
     next = Words(allow_none=True)
 
 

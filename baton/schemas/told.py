@@ -249,6 +249,7 @@ class ConversationStateToldSchema(Resource):
     state = fields.Enum(models.ConversationState, by_value=True)
     pending_prompts = WholeNumber()
     updated_at = Moment()
+    seq = WholeNumber()
 
 
 class ConversationToldSchema(Resource):
@@ -263,6 +264,13 @@ class ConversationDeletedToldSchema(Resource):
 
     conversation_id = OwnId()
     project_id = OwnId(allow_none=True)
+
+
+class ConversationSeenToldSchema(Resource):
+    """`conversation:seen`: up to where one has seen it, told to one's own sockets."""
+
+    conversation_id = OwnId()
+    seq = WholeNumber()
 
 
 class EscalationToldSchema(Resource):
@@ -314,6 +322,7 @@ GLOBAL_EVENTS: Final[Mapping[str, type[Resource]]] = {
     "chat:conversation-created": ConversationToldSchema,
     "conversation:updated": ConversationToldSchema,
     "conversation:deleted": ConversationDeletedToldSchema,
+    "conversation:seen": ConversationSeenToldSchema,
     "permission_escalation": EscalationToldSchema,
     "bridge:status": BridgesToldSchema,
     "chat:resync": ResyncToldSchema,

@@ -18,6 +18,7 @@ from baton.services.history import History
 from baton.services.intake import Intake
 from baton.services.judging import Judge
 from baton.services.lanes import Lanes
+from baton.services.marks import Marks
 from baton.services.outages import Outages
 from baton.services.permissions import Permissions
 from baton.services.projects import Projects
@@ -35,6 +36,7 @@ class Services:
     """What people can ask of Baton; below the line, what runs it."""
 
     conversations: Conversations
+    marks: Marks
     snapshots: Snapshots
     runs: Runs
     prompts: Prompts
@@ -85,6 +87,7 @@ def build_services(
     )
     return Services(
         conversations=conversations,
+        marks=Marks(store=store, conversations=conversations, publisher=publisher),
         snapshots=Snapshots(store=store, lanes=lanes, limits=limits),
         runs=Runs(store=store, lanes=lanes, link=link, dispatcher=dispatcher, judge=judge, limits=limits),
         prompts=prompts,

@@ -13,7 +13,7 @@ from baton.core.commands import (
     Identity,
     PatchConversation,
 )
-from baton.core.errors import Conflict, Draining, InvalidRequest, NotFound
+from baton.core.errors import Conflict, Draining, NotFound
 from baton.core.events import (
     ConversationCreated,
     ConversationDeleted,
@@ -85,14 +85,6 @@ class Conversations:
         """Whether it can be joined."""
         conversation = await self._store.conversation(conversation_id)
         return conversation is not None and conversation.status is not ConversationStatus.DELETED
-
-    async def seen(self, who: Identity, conversation_id: ConversationId, seq: int) -> None:
-        """Note that somebody has read up to here. Raises NotFound, InvalidRequest for a seq that is not there yet."""
-        conversation = await self.get(who, conversation_id)
-        if seq > conversation.seq:
-            raise InvalidRequest(
-                "That seq has not been reached", fields={"seq": [f"Must be at most {conversation.seq}."]}
-            )
 
     # --- making ------------------------------------------------------------------------------------------------
 

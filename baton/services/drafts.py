@@ -205,5 +205,13 @@ class Draft:
         is_listed = conversation.status is not ConversationStatus.DELETED
         if is_listed and (self._state_before != (state, pending) or self.new_run is not None):
             self.late_events.append(
-                StateChanged(conversation.id, conversation.project_id, conversation.title, state, pending, self.now)
+                StateChanged(
+                    conversation_id=conversation.id,
+                    project_id=conversation.project_id,
+                    title=conversation.title,
+                    state=state,
+                    pending_prompts=pending,
+                    updated_at=self.now,
+                    seq=conversation.seq,
+                )
             )

@@ -27,6 +27,7 @@ from baton.core.ids import (
     PromptId,
     RequestId,
     TokenId,
+    UserId,
     new_object_id,
 )
 from baton.core.models import (
@@ -63,6 +64,7 @@ from baton.storage.mongo_commit import Committer
 from baton.storage.mongo_connection import connect, database_of, durable, host_of, reachable
 from baton.storage.mongo_documents import Document, Unstorable, aware, dump_grant, dump_project, load_project, object_id
 from baton.storage.mongo_lease import Lease
+from baton.storage.mongo_marks import Marks
 from baton.storage.mongo_migrations import MongoMigrations
 from baton.storage.mongo_paging import newest_first
 from baton.storage.mongo_permissions import PermissionReads
@@ -81,6 +83,7 @@ COLLECTIONS = (
     "run_journal",
     "interactive_prompts",
     "conversation_permissions",
+    "conversation_reads",
     "audit_log",
     "attachments.files",
     "attachments.chunks",
@@ -109,6 +112,7 @@ class _Open:
     search: Search
     attachments: Attachments
     tokens: Tokens
+    marks: Marks
     cleaning: Cleaning
 
 
@@ -183,6 +187,7 @@ class MongoStore:
             search=Search(of["messages"], of["conversations"]),
             attachments=Attachments(of["attachments.files"], of["attachments.chunks"]),
             tokens=Tokens(of["api_tokens"]),
+            marks=Marks(of["conversation_reads"]),
             cleaning=Cleaning(of),
         )
 
@@ -330,6 +335,19 @@ class MongoStore:
     ) -> Page[Conversation]:
         """See core.ports.Store."""
         return await self._is.reads.conversations(where, cursor, limit)
+
+    @_translated
+    async def note_seen(self, user_id: UserId, conversation_id: ConversationId, seq: int) -> bool:
+        """See core.ports.Store."""
+        key = object_id(conversation_id)
+        return key is not None and await self._is.marks.note(user_id, key, seq)
+
+    @_translated
+    async def seen(self, user_id: UserId, conversation_ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
+        """See core.ports.Store."""
+        keys = [key for one in conversation_ids if (key := object_id(one)) is not None]
+        found = await self._is.marks.seen(user_id, keys) if keys else {}
+        return {ConversationId(str(key)): seq for key, seq in found.items()}
 
     @_translated
     async def purge_conversation(self, conversation_id: ConversationId) -> None:

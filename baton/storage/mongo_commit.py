@@ -134,7 +134,7 @@ class Committer:
         async with self._turn:
             await self._settle_if_needed()
             of_it = {"conversationId": conversation_key}
-            for name in ("run_journal", "messages", "interactive_prompts"):
+            for name in ("run_journal", "messages", "interactive_prompts", "conversation_reads"):
                 await self._of[name].delete_many(of_it)
             await self._of["conversation_permissions"].delete_many(of_it | {"scope": str(GrantScope.CONVERSATION)})
             await self._of["runs"].update_many(of_it | {"status": one_of(OPEN_RUN)}, {"$set": {"status": "aborted"}})

@@ -21,6 +21,7 @@ from baton.core.ids import (
     PromptId,
     RequestId,
     TokenId,
+    UserId,
 )
 from baton.core.models import (
     Attachment,
@@ -53,6 +54,7 @@ from baton.core.tokens import ApiToken
 from baton.schemas.codec import iso
 from baton.storage import sqlite_cleaning as cleaning
 from baton.storage import sqlite_commit as writes
+from baton.storage import sqlite_marks as marks
 from baton.storage import sqlite_permissions as permissions
 from baton.storage import sqlite_reads as reads
 from baton.storage import sqlite_search, sqlite_tokens
@@ -217,6 +219,16 @@ class SqliteStore(Store):
         """See the port."""
         position = None if cursor is None else reads.decode_conversation_cursor(cursor)
         return await self._readers.run(reads.list_conversations, where, position, limit)
+
+    async def note_seen(self, user_id: UserId, conversation_id: ConversationId, seq: int) -> bool:
+        """See the port."""
+        return await self._writer.run(lambda db: marks.note_seen(db, user_id, conversation_id, seq))
+
+    async def seen(self, user_id: UserId, conversation_ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
+        """See the port."""
+        if not conversation_ids:
+            return {}
+        return await self._readers.run(marks.read_seen, user_id, tuple(conversation_ids))
 
     async def purge_conversation(self, conversation_id: ConversationId) -> None:
         """See the port. In steps; cut short, the conversation is still there, and can be purged again."""

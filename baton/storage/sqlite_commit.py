@@ -231,6 +231,7 @@ def purge_rest(connection: sqlite3.Connection, conversation_id: ConversationId, 
     end_uses(connection, conversation_id, now)
     connection.execute("DELETE FROM messages WHERE conversationId = ?", values)
     connection.execute("DELETE FROM run_journal WHERE conversationId = ?", values)
+    connection.execute("DELETE FROM conversation_reads WHERE conversationId = ?", values)
     connection.execute("DELETE FROM interactive_prompts WHERE conversationId = ?", values)
     # Only grants of this scope name their conversation in the column.
     connection.execute("DELETE FROM conversation_permissions WHERE conversationId = ?", values)

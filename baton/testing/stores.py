@@ -14,6 +14,7 @@ from baton.core.ids import (
     PromptId,
     RequestId,
     TokenId,
+    UserId,
 )
 from baton.core.models import (
     Attachment,
@@ -122,6 +123,12 @@ class StoreInFront(Store):
         self, where: ConversationFilter, *, cursor: str | None = None, limit: int = 50
     ) -> Page[Conversation]:
         return await self.behind.conversations(where, cursor=cursor, limit=limit)
+
+    async def note_seen(self, user_id: UserId, conversation_id: ConversationId, seq: int) -> bool:
+        return await self.behind.note_seen(user_id, conversation_id, seq)
+
+    async def seen(self, user_id: UserId, conversation_ids: Sequence[ConversationId]) -> Mapping[ConversationId, int]:
+        return await self.behind.seen(user_id, conversation_ids)
 
     async def purge_conversation(self, conversation_id: ConversationId) -> None:
         await self.behind.purge_conversation(conversation_id)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from baton.core.events import BridgesChanged, Event, RoomEvent, Streamed
-from baton.core.ids import ConversationId
+from baton.core.events import BridgesChanged, ConversationSeen, Event, RoomEvent, Streamed
+from baton.core.ids import ConversationId, UserId
 from baton.core.limits import Limits
 from baton.web.engine import Connection
 from baton.web.packets import Frame, event_frame
@@ -42,10 +42,21 @@ class _Member:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """Neighbouring events of one room, framed. `room` None: everybody's. `deltas`: events of streams in them."""
+class _Own:
+    """The audience of what is one user's alone."""
 
-    room: ConversationId | None
+    user_id: UserId
+
+
+_Audience = ConversationId | _Own | None
+"""A conversation's room, one user's sockets, or None: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Neighbouring events for the same sockets, framed. `deltas`: events of streams in them."""
+
+    audience: _Audience
     frames: list[Frame]
     deltas: int
 
@@ -93,6 +104,7 @@ class Fanout:
     def __init__(self, limits: Limits) -> None:
         self._backlog_max_bytes = limits.backlog_max_bytes
         self._sockets: dict[str, Connection] = {}
+        self._users: dict[str, UserId] = {}
         self._rooms: dict[ConversationId, dict[str, _Member]] = {}
         self._joined: dict[str, set[ConversationId]] = {}
         self.events_out = 0
@@ -119,9 +131,10 @@ class Fanout:
         """What waits for each socket, as of now."""
         return [connection.backlog_bytes for connection in self._sockets.values()]
 
-    def add(self, sid: str, connection: Connection) -> None:
-        """A socket that gets what everybody gets from now on."""
+    def add(self, sid: str, connection: Connection, user_id: UserId) -> None:
+        """A socket that gets what everybody gets from now on, and what is this user's."""
         self._sockets[sid] = connection
+        self._users[sid] = user_id
         self._joined[sid] = set()
 
     def remove(self, sid: str) -> None:
@@ -129,6 +142,7 @@ class Fanout:
         for conversation_id in self._joined.pop(sid, set()):
             self._drop(sid, conversation_id)
         self._sockets.pop(sid, None)
+        self._users.pop(sid, None)
 
     def joining(self, sid: str, conversation_id: ConversationId) -> Joining:
         """Begin a join."""
@@ -181,7 +195,7 @@ class Fanout:
 
     def publish(self, events: Sequence[Event]) -> None:
         """See `core.ports.Publisher`."""
-        groups = [_framed(room, some) for room, some in self._heard(events)]
+        groups = [_framed(audience, some) for audience, some in self._heard(events)]
         if len(groups) == 1:
             # The usual one, a few deltas of one conversation: each socket is looked at and written to in one go,
             # since with many of them what costs is to fetch them from memory again.
@@ -199,18 +213,21 @@ class Fanout:
         if connection is not None:
             connection.transmit((event_frame(*wire_event(event)),))
 
-    def _heard(self, events: Sequence[Event]) -> Iterator[tuple[ConversationId | None, Iterator[Event]]]:
-        """Neighbours of the same room together, without those that nobody would hear; None: everybody's."""
-        for room, some in groupby(events, _room_of):
-            if self._sockets if room is None else room in self._rooms:
-                yield room, some
+    def _heard(self, events: Sequence[Event]) -> Iterator[tuple[_Audience, Iterator[Event]]]:
+        """Neighbours with the same audience together, without those that nobody would hear."""
+        for audience, some in groupby(events, _audience_of):
+            if self._sockets if audience is None or isinstance(audience, _Own) else audience in self._rooms:
+                yield audience, some
 
     def _put(self, group: _Group, put: _Put) -> None:
-        if group.room is None:
-            receivers = len(self._sockets)
-            self._put_for_all(group.frames, put)
+        audience = group.audience
+        if audience is None:
+            receivers = self._put_for_all(list(self._sockets.values()), group.frames, put)
+        elif isinstance(audience, _Own):
+            own = [self._sockets[sid] for sid, user_id in self._users.items() if user_id == audience.user_id]
+            receivers = self._put_for_all(own, group.frames, put)
         else:
-            receivers = self._put_for_room(self._rooms.get(group.room, {}), group.frames, put)
+            receivers = self._put_for_room(self._rooms.get(audience, {}), group.frames, put)
         self.events_out += len(group.frames) * receivers
         self.deltas_out += group.deltas * receivers
 
@@ -231,13 +248,15 @@ class Fanout:
             put(member.connection, [self._expel(member)])
         return receivers - len(late)
 
-    def _put_for_all(self, frames: list[Frame], put: _Put) -> None:
+    def _put_for_all(self, connections: Sequence[Connection], frames: list[Frame], put: _Put) -> int:
+        """How many they are for. Nobody leaves a room for these: a socket that is hopelessly behind is cut."""
         hopeless_bytes = 2 * self._backlog_max_bytes
-        for connection in self._sockets.values():
+        for connection in connections:
             if connection.backlog_bytes > hopeless_bytes and connection.excess_bytes() > hopeless_bytes:
                 connection.cut()
             else:
                 put(connection, frames)
+        return len(connections)
 
     def _put_aside(self, member: _Member, held: list[Frame], frames: Sequence[Frame]) -> None:
         member.held_bytes += sum(len(frame.wire) for frame in frames)
@@ -259,15 +278,16 @@ class Fanout:
         return event_frame(RESYNC, {"conversationId": member.conversation_id, "retryAfterMs": retry_after_ms})
 
 
-def _framed(room: ConversationId | None, events: Iterator[Event]) -> _Group:
+def _framed(audience: _Audience, events: Iterator[Event]) -> _Group:
     frames, deltas = [], 0
     for event in events:
         frames.append(event_frame(*wire_event(event)))
         if isinstance(event, RoomEvent) and isinstance(event.payload, Streamed):
             deltas += len(event.payload.events)
-    return _Group(room, frames, deltas)
+    return _Group(audience, frames, deltas)
 
 
-def _room_of(event: Event) -> ConversationId | None:
-    """Whose watchers hear of it; None: everybody."""
-    return event.conversation_id if isinstance(event, RoomEvent) else None
+def _audience_of(event: Event) -> _Audience:
+    if isinstance(event, RoomEvent):
+        return event.conversation_id
+    return _Own(event.user_id) if isinstance(event, ConversationSeen) else None

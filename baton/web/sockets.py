@@ -136,7 +136,7 @@ async def _check(ask: Ask, conversation_id: ConversationId) -> Payload:
 
 
 async def _seen(ask: Ask, command: browser.SeenConversation) -> Payload:
-    await ask.services.conversations.seen(ask.who, command.conversation_id, command.seq)
+    await ask.services.marks.note(ask.who, command.conversation_id, command.seq)
     return {}
 
 
@@ -335,7 +335,7 @@ class SocketServer:
         """The socket has its CONNECT: from now on it hears and is heard."""
         connection.is_admitted = True
         self._clients[connection.sid] = Client(sid, connection, who)
-        self._fanout.add(sid, connection)
+        self._fanout.add(sid, connection, who.user_id)
         self._fanout.tell(sid, BridgesChanged(self._services.bridges.presence()))
         logger.info("🔌 connected", extra={"action": "socket.connected", "sid": sid, "userId": who.user_id})
 

@@ -168,6 +168,7 @@ def _state(told: events.StateChanged) -> Payload:
         "state": told.state.value,
         "pendingPrompts": told.pending_prompts,
         "updatedAt": iso(told.updated_at),
+        "seq": told.seq,
     }
 
 
@@ -208,6 +209,10 @@ _GLOBAL_EVENTS: Final[Mapping[type, _Saying]] = {
     events.ConversationDeleted: (
         "conversation:deleted",
         lambda told: {"conversationId": told.conversation_id, "projectId": told.project_id},
+    ),
+    events.ConversationSeen: (
+        "conversation:seen",
+        lambda told: {"conversationId": told.conversation_id, "seq": told.seq},
     ),
     events.PromptEscalated: ("permission_escalation", _escalated),
     events.BridgesChanged: ("bridge:status", lambda told: {"bridges": [to_wire(bridge) for bridge in told.bridges]}),

@@ -231,7 +231,7 @@ async def test_a_use_that_is_noted_while_it_is_judged_keeps_the_attachment(clien
 # --- a purge that is cut short -----------------------------------------------------------------------------------
 
 
-PURGE_WRITES = 8
+PURGE_WRITES = 9
 """Of one purge; the last but one frees the attachments, the last removes the conversation."""
 
 

@@ -15,7 +15,16 @@ from pathlib import Path
 import pytest
 
 from baton.core.errors import ConfigError, LeaseLost, Overloaded, StoreUnavailable
-from baton.core.ids import AttachmentId, BridgeId, ConversationId, MessageId, ProjectId, RequestId, new_object_id
+from baton.core.ids import (
+    AttachmentId,
+    BridgeId,
+    ConversationId,
+    MessageId,
+    ProjectId,
+    RequestId,
+    UserId,
+    new_object_id,
+)
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, ConversationStatus, PromptStatus
 from baton.core.stored import Change, Committed, ConversationFilter, Refused
@@ -432,6 +441,8 @@ async def exercise(store: SqliteStore) -> None:
     await store.project(project.id)
     await store.delete_project(project.id)
     await exercise_tokens(store)
+    await store.note_seen(UserId("anna"), conversation.id, 1)
+    await store.seen(UserId("anna"), [conversation.id])
     await store.purge_conversation(conversation.id)
 
 

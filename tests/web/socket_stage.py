@@ -92,10 +92,10 @@ class Script:
                 conversations=SimpleNamespace(
                     create=self._verb("create", conversation),
                     exists=self._verb("exists", True),
-                    seen=self._verb("seen", None),
                     mode=self._verb("mode", PermissionMode.DEFAULT),
                     set_mode=self._verb("set_mode", PermissionMode.PLAN),
                 ),
+                marks=SimpleNamespace(note=self._verb("note", None)),
                 snapshots=SimpleNamespace(snapshot=self._snapshot),
                 runs=SimpleNamespace(
                     send=self._verb("send", ANSWER),

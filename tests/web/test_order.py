@@ -12,13 +12,15 @@ import pytest
 
 from baton.core.commands import JoinConversation
 from baton.core.errors import NotFound, StoreUnavailable
-from baton.core.events import ConversationDeleted
+from baton.core.events import ConversationDeleted, ConversationSeen
 from baton.core.ids import ConversationId
 from baton.core.limits import Limits
 from baton.services.snapshots import Snapshot
 from baton.web.wire import wire_event
 from tests.web.socket_stage import (
+    ANNA,
     CONVERSATION,
+    OTHER_TOKEN,
     RawClient,
     RawPolling,
     RawSocket,
@@ -456,3 +458,13 @@ async def test_a_socket_that_cannot_even_take_what_all_get_is_cut(transport: str
                 break
         await stage.clock.run_for(2)
         await stage.until_gone()
+
+
+async def test_what_one_user_has_seen_is_told_to_that_users_sockets_alone() -> None:
+    async with open_stage() as stage:
+        one, two = await stage.websocket(), await stage.websocket()
+        other = await stage.websocket(token=OTHER_TOKEN)
+        stage.fanout.publish([ConversationSeen(ANNA.user_id, CONVERSATION, 7), ConversationDeleted(OTHER, None)])
+        seen = ("conversation:seen", {"conversationId": CONVERSATION, "seq": 7})
+        assert [await one.next_event(), await two.next_event()] == [seen, seen]
+        assert [(await raw.next_event())[0] for raw in (one, two, other)] == ["conversation:deleted"] * 3

@@ -1,8 +1,8 @@
 """Projects, conversations, their session and mode, over REST."""
 
-from baton.core.ids import new_object_id
+from baton.core.ids import ConversationId, new_object_id
 from baton.web.rest.table import ROUTES
-from tests.web.rest_stage import Stage
+from tests.web.rest_stage import TOKENS, Stage
 
 
 async def test_a_project_lives_through_rest(rest: Stage) -> None:
@@ -121,3 +121,10 @@ async def test_a_conversation_that_is_not_there_is_not_found(rest: Stage) -> Non
         for unknown in (new_object_id(), "nonsense"):
             answered = await rest.ask(route.method, route.path.replace("{conversationId}", unknown))
             assert (answered.status, answered.code) == (404, "not_found"), route.path
+
+
+async def test_a_list_says_up_to_where_whoever_asks_has_seen_each(rest: Stage) -> None:
+    one, two = [(await rest.conversation()).rpartition("/")[2] for _ in range(2)]
+    await rest.services.marks.note(TOKENS["user-token"], ConversationId(one), 0)
+    assert (await rest.get("/api/chat/conversations"))["seen"] == {one: 0}
+    assert two not in (await rest.get("/api/chat/conversations"))["seen"]

@@ -8,6 +8,7 @@ import pytest
 from baton.core.events import Queue, RoomEvent, RunChanged, Streamed
 from baton.core.stream import STREAM_EVENT_TYPES
 from baton.schemas import told
+from baton.schemas.codec import to_wire_json
 from baton.schemas.fields import load
 from baton.services.snapshots import Snapshot
 from baton.testing import samples
@@ -50,7 +51,7 @@ def test_a_snapshot_is_as_described() -> None:
         seq=3,
         conversation=samples.conversation(),
         messages=(),
-        runs=(samples.run(CONVERSATION),),
+        runs=(to_wire_json(samples.run(CONVERSATION)),),
         prompts=(samples.prompt(CONVERSATION, R),),
         queue=Queue(paused=False, reason=None, runs=()),
         truncated=False,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from baton.core import errors, events
-from baton.core.ids import BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId
+from baton.core.ids import BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId, UserId
 from baton.core.lifecycle import IllegalMove
 from baton.core.models import ConversationState, Failure, PermissionMode, Usage
 from baton.core.stream import MessageStarted, TextDelta
@@ -38,9 +38,9 @@ ROOM: list[tuple[Any, str, set[str]]] = [
 ]
 EVERYWHERE: list[tuple[Any, str, set[str]]] = [
     (
-        events.StateChanged(CONVERSATION, PROJECT, "T", ConversationState.AWAITING_INPUT, 2, samples.START),
+        events.StateChanged(CONVERSATION, PROJECT, "T", ConversationState.AWAITING_INPUT, 2, samples.START, 9),
         "conversation:state",
-        {"conversationId", "projectId", "title", "state", "pendingPrompts", "updatedAt"},
+        {"conversationId", "projectId", "title", "state", "pendingPrompts", "updatedAt", "seq"},
     ),
     (
         events.ConversationCreated(samples.conversation()),
@@ -49,6 +49,7 @@ EVERYWHERE: list[tuple[Any, str, set[str]]] = [
     ),
     (events.ConversationUpdated(samples.conversation()), "conversation:updated", {"conversationId", "conversation"}),
     (events.ConversationDeleted(CONVERSATION, None), "conversation:deleted", {"conversationId", "projectId"}),
+    (events.ConversationSeen(UserId("anna"), CONVERSATION, 7), "conversation:seen", {"conversationId", "seq"}),
     (
         events.PromptEscalated(CONVERSATION, P, 1, "Bash", "HIGH", None),
         "permission_escalation",

@@ -26,7 +26,9 @@ async def page(call: Call) -> web.Response:
     """Some of them."""
     query: ConversationsQuery = call.query
     found = await call.services.conversations.page(call.who, query.where, cursor=query.cursor, limit=query.limit)
-    return answer({"conversations": [to_wire(conversation) for conversation in found.items], "next": found.next})
+    seen = await call.services.marks.of(call.who, [conversation.id for conversation in found.items])
+    listed = [to_wire(conversation) for conversation in found.items]
+    return answer({"conversations": listed, "seen": seen, "next": found.next})
 
 
 async def create(call: Call) -> web.Response:

@@ -145,7 +145,7 @@ function listActions(client: Client) {
       client.dispatch({ type: "listAsked", key });
       const path = withQuery("/api/chat/conversations", { projectId, status, next });
       const answer = await request<ConversationsAnswer>("GET", path);
-      if (answer.ok) client.dispatch({ type: "listed", key, isFirst: !more, conversations: answer.conversations, next: answer.next });
+      if (answer.ok) client.dispatch({ type: "listed", key, isFirst: !more, conversations: answer.conversations, seen: answer.seen, next: answer.next });
       else client.dispatch({ type: "listFailed", key, error: answer.error });
       return answer;
     },

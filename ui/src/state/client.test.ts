@@ -221,7 +221,7 @@ describe("what events do not tell", () => {
     answers.set(`GET /api/chat/conversations/${THERE}`, { ok: true, conversation: other });
     answers.set(`GET /api/chat/conversations/${THERE}/prompts/pending`, { ok: true, prompts: [prompt({ conversationId: THERE })] });
     const baton = page();
-    const payload = { conversationId: THERE, projectId: null, title: "T", state: "awaiting_input" as const, pendingPrompts: 1, updatedAt: "2026-01-02T03:05:00.000Z" };
+    const payload = { conversationId: THERE, projectId: null, title: "T", state: "awaiting_input" as const, pendingPrompts: 1, seq: 2, updatedAt: "2026-01-02T03:05:00.000Z" };
     wire.listener.event({ name: "conversation:state", payload });
     await vi.advanceTimersByTimeAsync(0);
     expect(baton.store.getState().conversations.has(THERE)).toBe(true);
@@ -237,6 +237,45 @@ describe("what events do not tell", () => {
     wire.take("permission:respond").answer({ ok: false, error: { code: "already_resolved", message: "", retryable: false }, prompt: winner });
     expect(await answer).toMatchObject({ ok: false });
     expect(baton.store.getState().prompts.size).toBe(0);
+    baton.stop();
+  });
+});
+
+describe("what is seen", () => {
+  const looking = (): Baton => {
+    const baton = page();
+    baton.actions.open(HERE);
+    baton.actions.setViewing(HERE);
+    wire.take("join-conversation").answer(snapshot({ seq: 7 }));
+    flush();
+    return baton;
+  };
+  const hear = (seq: number): void => {
+    wire.listener.event({ name: "chat:message", payload: { conversationId: HERE, seq, prevSeq: seq - 1, message: message({ seq }) } });
+    flush();
+  };
+
+  it("is told at once, and while more comes every two seconds and not with each word", () => {
+    const baton = looking();
+    expect(wire.take("conversation:seen").payload).toEqual({ conversationId: HERE, seq: 7 });
+    for (let seq = 8; seq < 30; seq += 1) hear(seq);
+    expect(wire.asked.some(({ name }) => name === "conversation:seen")).toBe(false);
+    vi.advanceTimersByTime(2000);
+    expect(wire.take("conversation:seen").payload).toEqual({ conversationId: HERE, seq: 29 });
+    vi.advanceTimersByTime(10_000);
+    expect(wire.asked.some(({ name }) => name === "conversation:seen")).toBe(false);
+    baton.stop();
+  });
+
+  it("is told at once when the page is left, and nothing is that comes after", () => {
+    const baton = looking();
+    wire.take("conversation:seen");
+    hear(8);
+    baton.store.dispatch({ type: "visibility", isVisible: false });
+    expect(wire.take("conversation:seen").payload).toEqual({ conversationId: HERE, seq: 8 });
+    hear(9);
+    vi.advanceTimersByTime(10_000);
+    expect(wire.asked.some(({ name }) => name === "conversation:seen")).toBe(false);
     baton.stop();
   });
 });

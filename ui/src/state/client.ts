@@ -39,7 +39,7 @@ export interface Options {
 export function createBaton(options: Options = {}): Baton {
   const keep = createKeep(options.place === undefined ? browserPlace() : options.place);
   const now = Date.now();
-  const kept = { outbox: keep.outbox(), seen: keep.seen(), seenSince: keep.seenSince(now) };
+  const kept = { outbox: keep.outbox(), seenSince: keep.seenSince(now) };
   const initial = { ...initialState(now, kept), serverVersion: options.version ?? null };
   const store = createStore(initial, options.schedule);
   const client = new Client(store, keep, options.wire ?? createWire);
@@ -61,6 +61,13 @@ function browserPlace(): Place | null {
   }
 }
 
+/** Up to where that conversation has been seen, by what is known now. */
+function seenSeq(state: PageState, conversationId: string): number {
+  const thread = state.open.get(conversationId);
+  const isSeen = state.viewing === conversationId && state.isPageVisible && thread?.isJoined === true;
+  return Math.max(isSeen ? thread.seq : 0, state.seen.get(conversationId) ?? 0);
+}
+
 type Sent = Answer<DispatchedAnswer>;
 
 /** See the module. `actions` is what views see of it. */
@@ -75,6 +82,7 @@ export class Client {
   private readonly waiters = new Map<string, ((sent: Sent) => void)[]>();
   private readonly asking = new Set<string>();
   private readonly seenSeqs = new Map<string, number>();
+  private readonly seenTimers = new Set<string>();
   private isSending = false;
   private sendsAgain = false;
   private known: PageState;
@@ -145,11 +153,14 @@ export class Client {
     const before = this.known;
     this.known = state;
     if (state.outbox !== before.outbox) this.keep.keepOutbox(state.outbox.values());
-    if (state.seen !== before.seen) this.keep.keepSeen(state.seen);
     if (state.connection.phase !== "live") return;
     for (const thread of state.open.values()) if (thread.needsJoin) this.join(thread);
     if (state.outbox !== before.outbox || state.connection !== before.connection) void this.sendWaiting();
-    if (state.viewing !== null && state.isPageVisible) this.tellSeen(state.viewing);
+    if (state.viewing !== null) {
+      // What is left now is told now: there may be no later.
+      if (before.isPageVisible && !state.isPageVisible) this.seenTimers.delete(state.viewing);
+      this.tellSeen(state.viewing);
+    }
   }
 
   /** What no event has told while the connection was away. */
@@ -203,16 +214,19 @@ export class Client {
     if (waiting !== told.pendingPrompts) void this.loadPending(conversationId);
   }
 
-  /** Tells the server, at most every two seconds, up to where the conversation on the screen has been seen. */
+  /** Tells the server up to where a conversation has been seen: at once, and then every two seconds at most. */
   private tellSeen(conversationId: string): void {
-    const thread = this.store.getState().open.get(conversationId);
-    const told = this.seenSeqs.get(conversationId) ?? 0;
-    if (!thread?.isJoined || thread.seq <= told) return;
-    this.seenSeqs.set(conversationId, Number.POSITIVE_INFINITY);
+    const seq = seenSeq(this.store.getState(), conversationId);
+    const isTold = seq <= (this.seenSeqs.get(conversationId) ?? 0);
+    if (isTold || this.seenTimers.has(conversationId) || !this.wire.isLive()) return;
+    this.seenSeqs.set(conversationId, seq);
+    this.seenTimers.add(conversationId);
+    this.wire.ask("conversation:seen", { conversationId, seq }, (answer) => {
+      if (!answer.ok && isTransient(answer.error)) this.seenSeqs.delete(conversationId);
+    });
     this.later(SEEN_EVERY_MS, () => {
-      const seq = this.store.getState().open.get(conversationId)?.seq ?? 0;
-      this.seenSeqs.set(conversationId, seq);
-      if (this.wire.isLive() && seq > 0) this.wire.ask("conversation:seen", { conversationId, seq }, () => undefined);
+      this.seenTimers.delete(conversationId);
+      this.tellSeen(conversationId);
     });
   }
 

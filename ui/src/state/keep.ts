@@ -1,11 +1,9 @@
-/** What the browser keeps between two loads of the page: drafts, unsent messages, what was seen. */
+/** What the browser keeps between two loads of the page: drafts, unsent messages, since when. */
 import type { OutboxEntry } from "./model";
 
 const OUTBOX = "baton.outbox.";
-const SEEN = "baton.seen";
 const SEEN_SINCE = "baton.seenSince";
 const DRAFT = "baton.draft.";
-const MOST_SEEN = 2000;
 
 /** A place for texts; the browser's own may be full or forbidden, and then nothing is kept. */
 export type Place = Pick<Storage, "getItem" | "setItem" | "removeItem" | "key" | "length">;
@@ -23,8 +21,6 @@ export interface Keep {
   outbox(): readonly OutboxEntry[];
   /** Keeps what the server has not acknowledged. One place per message, so that tabs do not overwrite each other's. */
   keepOutbox(entries: Iterable<OutboxEntry>): void;
-  seen(): ReadonlyMap<string, string>;
-  keepSeen(seen: ReadonlyMap<string, string>): void;
   seenSince(now: number): string;
 }
 
@@ -54,8 +50,6 @@ export function createKeep(place: Place | null): Keep {
       for (const [id, entry] of unsent) if (kept.get(id) !== entry) write(OUTBOX + id, JSON.stringify(entry));
       kept = unsent;
     },
-    seen: () => new Map(Object.entries(parsed<Record<string, string>>(read(SEEN), {}))),
-    keepSeen: (seen) => write(SEEN, JSON.stringify(Object.fromEntries([...seen].slice(-MOST_SEEN)))),
     seenSince(now) {
       const since = read(SEEN_SINCE) ?? new Date(now).toISOString();
       write(SEEN_SINCE, since);

@@ -38,7 +38,8 @@ export function withState(state: PageState, told: ConversationStateTold): PageSt
   const known = state.conversations.get(told.conversationId);
   if (known === undefined) return state;
   const { projectId, title, updatedAt } = told;
-  const conversation = { ...known.conversation, projectId, title, updatedAt, state: told.state };
+  const seq = Math.max(known.conversation.seq, told.seq);
+  const conversation = { ...known.conversation, projectId, title, updatedAt, seq, state: told.state };
   const entry = { conversation, state: told.state, pendingPrompts: told.pendingPrompts, isUnread: known.isUnread };
   const conversations = withEntry(state.conversations, told.conversationId, entry);
   const next = withSeen({ ...state, conversations }, told.conversationId);
@@ -55,17 +56,35 @@ export function withDeleted(state: PageState, conversationId: string): PageState
 
 /** The state in which `conversationId` is on the screen; null: none. */
 export function withViewing(state: PageState, conversationId: string | null): PageState {
-  const next = state.viewing === conversationId ? state : { ...state, viewing: conversationId };
+  if (state.viewing === conversationId) return conversationId === null ? state : withSeen(state, conversationId);
+  const next = { ...withLooked(state), viewing: conversationId };
   return conversationId === null ? next : withSeen(next, conversationId);
+}
+
+/** The state in which the page is visible, or is not. */
+export function withVisibility(state: PageState, isVisible: boolean): PageState {
+  return withLooked({ ...withLooked(state), isPageVisible: isVisible });
+}
+
+/** The state in which what is on the screen is noted as seen: it grows meanwhile, and no delta notes it. */
+function withLooked(state: PageState): PageState {
+  return state.viewing === null ? state : withSeen(state, state.viewing);
+}
+
+/** The state with marks of the server; one that is less far than what is known here is older. */
+export function withMarks(state: PageState, marks: Readonly<Record<string, number>>): PageState {
+  const further = Object.entries(marks).filter(([id, seq]) => seq > (state.seen.get(id) ?? -1));
+  const next = { ...state, seen: withEntries(state.seen, further) };
+  return further.reduce((before, [id]) => withSeen(before, id), next);
 }
 
 /** Notes what is looked at as seen, and tells of one entry whether it is unread. */
 export function withSeen(state: PageState, conversationId: string): PageState {
   const entry = state.conversations.get(conversationId);
   if (entry === undefined) return state;
-  const { updatedAt } = entry.conversation;
   const isSeen = state.viewing === conversationId && state.isPageVisible;
-  const seen = isSeen ? withEntry(state.seen, conversationId, updatedAt) : state.seen;
+  const reached = Math.max(entry.conversation.seq, state.open.get(conversationId)?.seq ?? 0, state.seen.get(conversationId) ?? 0);
+  const seen = isSeen ? withEntry(state.seen, conversationId, reached) : state.seen;
   const isUnread = !isSeen && isUnreadEntry({ ...state, seen }, entry);
   const changed = isUnread === entry.isUnread ? entry : { ...entry, isUnread };
   return { ...state, seen, conversations: withEntry(state.conversations, conversationId, changed) };
@@ -131,8 +150,9 @@ function entryOf(state: PageState, conversation: Conversation): ListEntry {
 /** What still works is not unread: it says so itself. */
 function isUnreadEntry(state: PageState, entry: ListEntry): boolean {
   if (entry.state === "running" || entry.state === "queued") return false;
-  const seen = state.seen.get(entry.conversation.id) ?? state.seenSince;
-  return entry.conversation.updatedAt > seen;
+  const { id, seq, updatedAt } = entry.conversation;
+  const seen = state.seen.get(id);
+  return seen === undefined ? updatedAt > state.seenSince : seq > seen;
 }
 
 function withThreadConversations(state: PageState, told: readonly Conversation[]): PageState {

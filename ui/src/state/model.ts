@@ -43,7 +43,7 @@ export interface ListEntry {
   readonly conversation: Conversation;
   readonly state: ConversationState;
   readonly pendingPrompts: number;
-  /** Something happened since this browser last looked at it. */
+  /** Something happened since this person last looked at it, in whatever browser. */
   readonly isUnread: boolean;
 }
 
@@ -128,9 +128,9 @@ export interface PageState {
   readonly escalations: ReadonlyMap<string, Escalation>;
   readonly open: ReadonlyMap<string, Thread>;
   readonly outbox: ReadonlyMap<string, OutboxEntry>;
-  /** The `updatedAt` up to which this browser has looked at each conversation. */
-  readonly seen: ReadonlyMap<string, string>;
-  /** What changed before this counts as seen: when this browser came here first. */
+  /** The seq up to which this person has looked at each conversation: the server's marks, and this page's own. */
+  readonly seen: ReadonlyMap<string, number>;
+  /** What has no mark and changed before this counts as seen: when this browser came here first. */
   readonly seenSince: string;
   /** The conversation on the screen. */
   readonly viewing: string | null;
@@ -173,7 +173,7 @@ export function emptyThread(conversationId: string): Thread {
 /** A page that has just been loaded; `kept` is what the browser kept of an earlier one. */
 export function initialState(
   now: number,
-  kept: { outbox?: readonly OutboxEntry[]; seen?: ReadonlyMap<string, string>; seenSince?: string } = {},
+  kept: { outbox?: readonly OutboxEntry[]; seenSince?: string } = {},
 ): PageState {
   return {
     connection: { phase: "connecting", since: now, retryAt: null, reason: null, code: null, attempts: 0 },
@@ -186,7 +186,7 @@ export function initialState(
     escalations: new Map(),
     open: new Map(),
     outbox: new Map((kept.outbox ?? []).map((entry) => [entry.requestId, entry])),
-    seen: kept.seen ?? new Map(),
+    seen: new Map(),
     seenSince: kept.seenSince ?? new Date(now).toISOString(),
     viewing: null,
     isPageVisible: true,

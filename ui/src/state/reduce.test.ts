@@ -11,7 +11,7 @@ function thread(state: PageState): Thread {
 }
 
 function stateTold(fields: object = {}) {
-  const payload = { conversationId: HERE, projectId: null, title: "T", state: "idle" as const, pendingPrompts: 0, updatedAt: LATER };
+  const payload = { conversationId: HERE, projectId: null, title: "T", state: "idle" as const, pendingPrompts: 0, updatedAt: LATER, seq: 9 };
   return wire({ name: "conversation:state", payload: { ...payload, ...fields } });
 }
 
@@ -103,7 +103,7 @@ describe("what an agent says beside its messages", () => {
 
 describe("prompts", () => {
   const opened = wire({ name: "interactive_prompt", payload: { conversationId: HERE, seq: 2, prevSeq: 1, prompt: prompt({ seq: 2 }) } });
-  const listed = after(joined(), { type: "listed", key: "/active", isFirst: true, conversations: [conversation()], next: null });
+  const listed = after(joined(), { type: "listed", key: "/active", isFirst: true, conversations: [conversation()], seen: {}, next: null });
 
   it("come into the tray and its entry's count, and go when another tab answers", () => {
     const asked = after(listed, opened);
@@ -123,7 +123,7 @@ describe("prompts", () => {
 
   it("of other conversations come from the list, and go with their state", () => {
     const other = prompt({ id: "p2", conversationId: THERE });
-    const both = after(listed, { type: "listed", key: "/active", isFirst: true, conversations: [conversation({ id: THERE })], next: null }, {
+    const both = after(listed, { type: "listed", key: "/active", isFirst: true, conversations: [conversation({ id: THERE })], seen: {}, next: null }, {
       type: "pendingPrompts",
       conversationId: null,
       prompts: [other],
@@ -141,11 +141,33 @@ describe("prompts", () => {
 });
 
 describe("unread", () => {
-  const listed = after(initialState(NOW, { seenSince: AT }), { type: "listed", key: "/active", isFirst: true, conversations: [conversation()], next: null });
+  const listed = after(initialState(NOW, { seenSince: AT }), { type: "listed", key: "/active", isFirst: true, conversations: [conversation()], seen: {}, next: null });
 
-  it("is what changed since it was looked at", () => {
+  it("is what changed since this browser came here, where there is no mark", () => {
     expect(listed.conversations.get(HERE)?.isUnread).toBe(false);
     expect(after(listed, stateTold()).conversations.get(HERE)?.isUnread).toBe(true);
+  });
+
+  it("is what has a greater seq than the server's mark, whatever this browser has looked at", () => {
+    const marked = (seq: number) => after(listed, stateTold(), { type: "listed", key: "/active", isFirst: true, conversations: [conversation({ seq: 9 })], seen: { [HERE]: seq }, next: null });
+    expect(marked(8).conversations.get(HERE)?.isUnread).toBe(true);
+    expect(marked(9).conversations.get(HERE)?.isUnread).toBe(false);
+  });
+
+  it("ends when another tab of the same person has looked", () => {
+    const unread = after(listed, stateTold());
+    const seen = wire({ name: "conversation:seen", payload: { conversationId: HERE, seq: 9 } });
+    expect(after(unread, seen).conversations.get(HERE)?.isUnread).toBe(false);
+    expect(after(unread, seen, stateTold({ seq: 10 })).conversations.get(HERE)?.isUnread).toBe(true);
+    const older = wire({ name: "conversation:seen", payload: { conversationId: HERE, seq: 2 } });
+    expect(after(unread, seen, older).seen.get(HERE)).toBe(9);
+  });
+
+  it("is not what came while the conversation was on the screen", () => {
+    const thread = after(joined(), { type: "viewing", conversationId: HERE }, told(2, { type: "notice", level: "info", text: "" }));
+    const left = after(thread, { type: "viewing", conversationId: null });
+    expect(left.seen.get(HERE)).toBe(2);
+    expect(after(left, stateTold({ seq: 2 })).conversations.get(HERE)?.isUnread).toBe(false);
   });
 
   it("is nothing that still works", () => {
@@ -155,7 +177,7 @@ describe("unread", () => {
   it("ends when the conversation is on the screen of a visible page", () => {
     const viewed = after(listed, stateTold(), { type: "viewing", conversationId: HERE });
     expect(viewed.conversations.get(HERE)?.isUnread).toBe(false);
-    expect(viewed.seen.get(HERE)).toBe(LATER);
+    expect(viewed.seen.get(HERE)).toBe(9);
     const hidden = after(listed, { type: "visibility", isVisible: false }, { type: "viewing", conversationId: HERE }, stateTold());
     expect(hidden.conversations.get(HERE)?.isUnread).toBe(true);
     expect(after(hidden, { type: "visibility", isVisible: true }).conversations.get(HERE)?.isUnread).toBe(false);
@@ -223,14 +245,14 @@ describe("lists", () => {
   });
 
   it("know how far they are loaded", () => {
-    const state = after(initialState(NOW), { type: "listAsked", key: "k" }, { type: "listed", key: "k", isFirst: true, conversations: [], next: "c" });
+    const state = after(initialState(NOW), { type: "listAsked", key: "k" }, { type: "listed", key: "k", isFirst: true, conversations: [], seen: {}, next: "c" });
     expect(state.lists.get("k")).toEqual({ next: "c", isLoading: false, error: null });
   });
 
   it("lose with a first page what went while the connection was away, and nothing that may be on the next one", () => {
     const told = ["a", "b", "c"].map((id, at) => conversation({ id, updatedAt: `2026-01-0${3 - at}` }));
     const state = after(initialState(NOW), { type: "conversationsTold", conversations: told });
-    const page = { type: "listed" as const, key: "/active", isFirst: true, conversations: told.slice(1, 2) };
+    const page = { type: "listed" as const, key: "/active", isFirst: true, conversations: told.slice(1, 2), seen: {} };
     expect([...after(state, { ...page, next: "more" }).conversations.keys()].sort()).toEqual(["b", "c"]);
     expect([...after(state, { ...page, next: null }).conversations.keys()]).toEqual(["b"]);
     expect([...after(state, { ...page, next: null, isFirst: false }).conversations.keys()].sort()).toEqual(["a", "b", "c"]);

@@ -6,6 +6,7 @@
 import type {
   ApiError,
   Conversation,
+  ConversationsAnswer,
   GlobalEvents,
   HealthAnswer,
   MessagesAnswer,
@@ -47,7 +48,7 @@ export type PageEvent =
   | { readonly type: "olderFailed"; readonly conversationId: string; readonly error: ApiError }
   // lists
   | { readonly type: "listAsked"; readonly key: string }
-  | { readonly type: "listed"; readonly key: string; readonly isFirst: boolean; readonly conversations: readonly Conversation[]; readonly next: string | null }
+  | ({ readonly type: "listed"; readonly key: string; readonly isFirst: boolean } & Pick<ConversationsAnswer, "conversations" | "seen" | "next">)
   | { readonly type: "listFailed"; readonly key: string; readonly error: ApiError }
   | { readonly type: "conversationsTold"; readonly conversations: readonly Conversation[] }
   | { readonly type: "deleted"; readonly conversationId: string }
@@ -79,6 +80,7 @@ const GLOBAL_EVENTS: Readonly<Record<keyof GlobalEvents, true>> = {
   "chat:conversation-created": true,
   "conversation:updated": true,
   "conversation:deleted": true,
+  "conversation:seen": true,
   permission_escalation: true,
   "bridge:status": true,
   "chat:resync": true,
@@ -106,10 +108,8 @@ export function reduce(state: PageState, event: PageEvent, now: number): PageSta
       return { ...state, me: event.me };
     case "health":
       return afterHealth(state, event.health);
-    case "visibility": {
-      const next = { ...state, isPageVisible: event.isVisible };
-      return next.viewing === null ? next : lists.withSeen(next, next.viewing);
-    }
+    case "visibility":
+      return lists.withVisibility(state, event.isVisible);
     case "opened":
       return state.open.has(event.conversationId) ? state : withThread(state, emptyThread(event.conversationId));
     case "closed":
@@ -134,7 +134,7 @@ export function reduce(state: PageState, event: PageEvent, now: number): PageSta
     case "listAsked":
       return withPage(state, event.key, { isLoading: true, error: null });
     case "listed": {
-      const base = event.isFirst ? lists.withoutGone(state, event) : state;
+      const base = lists.withMarks(event.isFirst ? lists.withoutGone(state, event) : state, event.seen);
       return lists.withConversations(withPage(base, event.key, { isLoading: false, error: null, next: event.next }), event.conversations);
     }
     case "listFailed":
@@ -239,6 +239,8 @@ function afterGlobal(state: PageState, event: GlobalEvent, now: number): PageSta
       return lists.withConversations(state, [event.payload.conversation]);
     case "conversation:deleted":
       return lists.withDeleted(state, event.payload.conversationId);
+    case "conversation:seen":
+      return lists.withMarks(state, { [event.payload.conversationId]: event.payload.seq });
     case "permission_escalation":
       return { ...state, escalations: withEntry(state.escalations, event.payload.promptId, event.payload) };
     case "bridge:status":

@@ -771,6 +771,7 @@ export interface ConversationStateTold {
   readonly state: ConversationState;
   readonly pendingPrompts: number;
   readonly updatedAt: Timestamp;
+  readonly seq: number;
 }
 
 /** `chat:conversation-created` and `conversation:updated`. */
@@ -783,6 +784,12 @@ export interface ConversationTold {
 export interface ConversationDeletedTold {
   readonly conversationId: string;
   readonly projectId: string | null;
+}
+
+/** `conversation:seen`: up to where one has seen it, told to one's own sockets. */
+export interface ConversationSeenTold {
+  readonly conversationId: string;
+  readonly seq: number;
 }
 
 /** `permission_escalation`: a question waits and nobody answers. */
@@ -811,10 +818,11 @@ export interface DrainingTold {
   readonly reconnectAfterMs: number;
 }
 
-/** A page of conversations; `next` is the cursor of the next one, null at the end. */
+/** A page of conversations; `next` is the cursor of the next one, null at the end. `seen`: up to which seq whoever asks has seen each; what they never looked at is not in it. */
 export interface ConversationsAnswer {
   readonly ok: true;
   readonly conversations: readonly Conversation[];
+  readonly seen: Readonly<Record<string, number>>;
   readonly next: string | null;
 }
 
@@ -1198,6 +1206,7 @@ export interface GlobalEvents {
   "chat:conversation-created": ConversationTold;
   "conversation:updated": ConversationTold;
   "conversation:deleted": ConversationDeletedTold;
+  "conversation:seen": ConversationSeenTold;
   "permission_escalation": EscalationTold;
   "bridge:status": BridgesTold;
   "chat:resync": ResyncTold;
