@@ -10,6 +10,7 @@ from typing import Final
 
 from baton.agents.demo_stage import OPENING, Stage, Tool
 from baton.agents.demo_text import filler, markdown_text
+from baton.agents.demo_work import work
 from baton.core import stream
 from baton.core.errors import AgentFailed
 from baton.core.models import PlanEntry, PromptType, Question, QuestionOption
@@ -310,6 +311,12 @@ SCENARIOS: Final[dict[str, Scenario]] = {
                 Parameter("steps", 3, 1, 1000, "progress lines of the tool"),
                 Parameter("seconds", 0.6, 0, 86_400, "how long the tool takes"),
             ),
+        ),
+        Scenario(
+            "work",
+            "a to-do list, a file read, an edit, a command that fails, two sub-agents",
+            work,
+            (Parameter("seconds", 0.6, 0, 86_400, "how long each sub-agent takes"),),
         ),
         Scenario("two", "two messages in one run", two),
         Scenario("fail", "some words, then the run fails", fail, (Parameter("after", 5, 0, 100_000, _WORDS),)),

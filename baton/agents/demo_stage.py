@@ -60,11 +60,12 @@ class Stage:
 
     # --- messages ------------------------------------------------------------------------------------------------
 
-    def begin(self) -> Speech:
-        """Start a message."""
+    def begin(self, within: Tool | None = None) -> Speech:
+        """Start a message; `within` a tool that is a sub-agent, it is that one's."""
         self._messages += 1
         speech = Speech(derived_object_id(self.task.request_id, "message", str(self._messages)))
-        self.turn.emit(stream.MessageStarted(message_id=speech.message_id, model=MODEL))
+        parent = None if within is None else within.id
+        self.turn.emit(stream.MessageStarted(message_id=speech.message_id, model=MODEL, parent_tool_use_id=parent))
         return speech
 
     async def say(self, speech: Speech, text: str) -> None:

@@ -232,6 +232,17 @@ async def test_a_tool_has_input_progress_and_a_result_and_text_follows(agent: De
     assert len(turn.of(stream.MessageDone)) == 2
 
 
+async def test_work_has_a_list_an_edit_a_failure_and_sub_agents_whose_messages_name_them(agent: DemoAgent) -> None:
+    turn = await played(agent, "/demo work")
+    names = [call.name for call in turn.of(stream.ToolStarted)]
+    assert names == ["TodoWrite", "Read", "Edit", "Bash", "Task", "Task", "Grep", "Grep", "TodoWrite"]
+    assert [done.is_error for done in turn.of(stream.ToolDone)].count(True) == 1
+    agents = {call.id for call in turn.of(stream.ToolStarted) if call.name == "Task"}
+    parents = [started.parent_tool_use_id for started in turn.of(stream.MessageStarted)]
+    assert {parent: parents.count(parent) for parent in agents} == dict.fromkeys(agents, 2)
+    assert turn.of(stream.ToolDone)[-2].id in agents, "a sub-agent ends when it has spoken"
+
+
 async def test_two_gives_two_messages(agent: DemoAgent) -> None:
     assert len((await played(agent, "/demo two")).of(stream.MessageDone)) == 2
 

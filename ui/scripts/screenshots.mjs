@@ -1,5 +1,5 @@
 // Pictures of the main states for docs/screenshots: a server of its own with the demo agent, light and dark, desktop
-// and phone. PYTHON names the interpreter that has Baton, CHROMIUM the browser.
+// and phone. PYTHON names the interpreter that has Baton, CHROMIUM the browser, SCENES what to take instead of all.
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -19,9 +19,14 @@ const LOOKS = [
   { name: "phone-dark", viewport: { width: 390, height: 844 }, colorScheme: "dark", hasTouch: true, isMobile: true },
 ];
 
+/** Names of scenes, separated by commas: pictures of these only. */
+const only = process.env.SCENES?.split(",");
+const isWanted = (scene) => only === undefined || only.includes(scene);
+
 /** What is sent in each conversation, and when it is ready for its picture. */
 const SCENES = [
   { name: "thread", send: ["/demo markdown words=150 rate=3000", "/demo tool rate=2000"], until: "text=nothing was really run" },
+  { name: "work", send: ["/demo work rate=2000"], until: "text=as was to be expected" },
   { name: "streaming", send: ["/demo slow words=400 rate=30"], until: ".working-line" },
   { name: "permission", send: ["/demo ask rate=2000"], until: ".prompt" },
   { name: "plan", send: ["/demo plan rate=2000"], until: ".prompt" },
@@ -67,6 +72,7 @@ async function say(page, text) {
 }
 
 async function picture(page, look, scene) {
+  if (!isWanted(scene)) return;
   await pause(500);
   await page.screenshot({ path: join(out, `${scene}-${look.name}.png`) });
 }
@@ -83,7 +89,7 @@ async function shoot(browser, url, look) {
   await page.goto(`${url}/?token=${token}`);
   await page.waitForSelector("#composer");
   await picture(page, look, "new-chat");
-  for (const scene of SCENES) {
+  for (const scene of SCENES.filter(({ name }) => isWanted(name))) {
     await page.goto(url);
     await page.waitForSelector("#composer");
     await say(page, scene.send[0]);
@@ -96,7 +102,7 @@ async function shoot(browser, url, look) {
       await picture(page, look, "list");
     }
   }
-  for (const view of ["bridges", "permissions", "usage"]) {
+  for (const view of ["bridges", "permissions", "usage"].filter(isWanted)) {
     await page.goto(`${url}/o/${view}`);
     await page.waitForSelector("h1");
     await pause(700);

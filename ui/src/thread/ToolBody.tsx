@@ -1,8 +1,9 @@
-import { lazy, Suspense } from "react";
+import { lazy, Suspense, type ReactNode } from "react";
 
 import { useActions } from "../state";
 import { CodeBlock } from "../text/CodeBlock";
 import { languageOf } from "../text/languages";
+import { Markdown } from "../text/Markdown";
 import { Terminal } from "../text/Terminal";
 import type { ToolUseBlock } from "../wire/types";
 import { editsOf, field, resultText, todosOf } from "./rows";
@@ -13,15 +14,18 @@ const Diff = lazy(() => import("../text/Diff"));
 interface ToolBodyProps {
   readonly block: ToolUseBlock;
   readonly isRunning: boolean;
+  /** What happened between the two: a sub-agent's own messages. */
+  readonly children?: ReactNode;
 }
 
 /** What a call was given and what it returned, in the shape of its kind. */
-export function ToolBody({ block, isRunning }: ToolBodyProps) {
+export function ToolBody({ block, isRunning, children }: ToolBodyProps) {
   const todos = todosOf(block.input);
   if (todos.length > 0) return <TodoList todos={todos} />;
   return (
     <>
       <ToolInput block={block} />
+      {children}
       <ToolOutput block={block} isRunning={isRunning} />
       {block.attachment !== null && <WholeResult attachmentId={block.attachment} />}
     </>
@@ -55,6 +59,8 @@ function ToolOutput({ block, isRunning }: ToolBodyProps) {
   }
   const text = resultText(block.result);
   if (text === "" || (block.kind === "edit" && !block.isError)) return null;
+  // What a sub-agent reports is written to be read, as what the agent itself says is.
+  if (block.kind === "task" && !block.isError) return <div className="tool-answer" role="group" aria-label="Output"><Markdown text={text} /></div>;
   const path = field(block.input, "file_path", "path");
   if (block.kind === "read" && path !== null && !block.isError && text.length < 20_000) {
     return <CodeBlock code={text} language={languageOf(path)} />;

@@ -50,12 +50,13 @@ export const ToolCard = memo(function ToolCard({ block, conversationId, isLive }
       </button>
       {isOpen && (
         <div className="tool-body">
-          <ToolBody block={block} isRunning={isRunning} />
-          {children.length > 0 && (
-            <div className="nested" role="group" aria-label="Sub-agent">
-              {children.map((id) => <MessageRow key={id} conversationId={conversationId} messageId={id} />)}
-            </div>
-          )}
+          <ToolBody block={block} isRunning={isRunning}>
+            {children.length > 0 && (
+              <div className="nested" role="group" aria-label="Sub-agent">
+                {children.map((id) => <MessageRow key={id} conversationId={conversationId} messageId={id} />)}
+              </div>
+            )}
+          </ToolBody>
         </div>
       )}
       {prompt !== undefined && prompt.status !== "pending" && isWorthTelling(prompt) && <Outcome prompt={prompt} />}
