@@ -1,5 +1,6 @@
 /** What views read: words and facts. */
 import { describe, expect, it } from "vitest";
+import type { Message } from "../wire/types";
 import { initialState, type PageState, type Thread } from "./model";
 import { after, bridge, conversation, HERE, joined, message, NOW, prompt, run, told } from "./samples";
 import * as select from "./select";
@@ -70,17 +71,19 @@ describe("the facts of a run", () => {
 
 describe("a message's way", () => {
   const own = message({ id: "u", role: "user", status: "sending" });
-  const way = (fields: Parameters<typeof run>[0], more: Partial<Thread["queue"]> = {}) => {
+  const way = (fields: Parameters<typeof run>[0], more: Partial<Thread["queue"]> = {}, answers: readonly Message[] = []) => {
     const its = run(fields);
     const runs = its.status === "queued" ? [its] : [];
-    const state = joined({ messages: [own], runs: [its], queue: { paused: false, runs, ...more } });
+    const state = joined({ messages: [own, ...answers], runs: [its], queue: { paused: false, runs, ...more } });
     return select.wayOf(state, thread(state), "u");
   };
 
   it("names each step", () => {
     expect(way({ status: "dispatched" })).toMatchObject({ step: "sent", text: "Sent to the agent" });
-    expect(way({ status: "running" })).toMatchObject({ step: "started" });
-    expect(way({ status: "running", messageIds: ["a"] })).toMatchObject({ step: "streaming" });
+    // The message that asked is one of the run's own.
+    expect(way({ status: "running", messageIds: ["u"] })).toMatchObject({ step: "started", text: "Started" });
+    const answer = message({ id: "a", ordinal: 2, status: "streaming" });
+    expect(way({ status: "running", messageIds: ["u"] }, {}, [answer])).toMatchObject({ step: "streaming" });
     expect(way({ status: "awaiting_input" })).toMatchObject({ step: "waiting", text: "Waits for you" });
     expect(way({ status: "completed" })).toMatchObject({ step: "done", canRetry: false });
     expect(way({ status: "aborted" })).toMatchObject({ step: "aborted", canRetry: true });

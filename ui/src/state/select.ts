@@ -253,7 +253,7 @@ function wayInQueue(thread: Thread, run: Run, here: Omit<Way, "step" | "text">):
 }
 
 function hasSpoken(thread: Thread, run: Run): boolean {
-  return run.messageIds.length > 0 || [...thread.live.values()].some((message) => message.requestId === run.requestId);
+  return messagesOfRun(thread, run.requestId).some((message) => message.role !== "user");
 }
 
 function bridgeName(state: PageState, bridgeId: string | null): string {
