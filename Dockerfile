@@ -4,8 +4,8 @@
 FROM node:22-slim AS page
 COPY baton/__init__.py /src/baton/__init__.py
 COPY ui /src/ui
-RUN cd /src/ui && npm ci --no-audit --no-fund && npm run build
-
+WORKDIR /src/ui
+RUN npm ci --no-audit --no-fund && npm run build
 
 FROM python:3.12-slim AS wheel
 WORKDIR /src

@@ -105,7 +105,7 @@ class BridgeSettings:
     )
     log_file: Path | None = declare(  # noqa: RUF009 - it makes a dataclass field
         "BATON_BRIDGE_LOG_FILE",
-        Path("/tmp/bridge-service.log"),  # noqa: S108 - where people look for it; it is opened with care
+        Path("/tmp/bridge-service.log"),  # nosec B108  # noqa: S108 - where people look for it; it is opened with care
         kinds.LOG_FILE,
         help="Where the log is also written; `none`: nowhere.",
     )

@@ -16,6 +16,7 @@ from baton.core.events import BridgePresence
 from baton.credentials import Credentials, ensure_token, open_credentials, prepare_folder
 from baton.settings import Settings
 from baton.stopping import on_stop_signal, restore_signals
+from baton.web.strict import StrictRunner
 from baton.welcome import agents_text, welcome_text
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ async def serve(settings: Settings, build: Build, tell: Callable[[str], None]) -
     sockets = bind(settings.host, settings.port)
     try:
         settings = dataclasses.replace(settings, port=sockets[0].getsockname()[1])
-        runner = web.AppRunner(_application(settings, build), access_log=None, shutdown_timeout=CONNECTION_GRACE_S)
+        runner = StrictRunner(_application(settings, build), access_log=None, shutdown_timeout=CONNECTION_GRACE_S)
         await _run(runner, sockets, settings, tell)
     finally:
         for bound in sockets:

@@ -23,7 +23,7 @@ class Kind(StrEnum):
     GRANT = "grant"
     JOURNAL = "journal"
     AUDIT = "audit"
-    TOKEN = "token"  # noqa: S105 - the name of a kind
+    TOKEN = "token"  # nosec B105  # noqa: S105 - the name of a kind
     ATTACHMENT = "attachment"
 
 

@@ -19,7 +19,7 @@ from baton.settings import Settings
 ASK_S: Final = 4.0
 """How long one request may take."""
 
-_EVERYWHERE: Final = ("0.0.0.0", "::", "127.0.0.1", "::1", "")  # noqa: S104 - compared with, not listened on
+_EVERYWHERE: Final = ("0.0.0.0", "::", "127.0.0.1", "::1", "")  # nosec B104  # noqa: S104 - compared with, not listened on
 
 
 @dataclass(frozen=True, slots=True)

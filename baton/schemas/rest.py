@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from marshmallow import ValidationError, fields, post_load, validates_schema
+from marshmallow import INCLUDE, ValidationError, fields, post_load, validates_schema
 
 from baton.core import commands
 from baton.core.commands import AccountRole
@@ -280,7 +280,10 @@ class LoginSchema(Payload):
 
 
 class UploadSchema(Payload):
-    """`POST /api/attachments`: a form; read by the route itself, described here."""
+    """`POST /api/attachments`: a form; read by the route itself, described here. What else is in it is passed over."""
+
+    class Meta:
+        unknown = INCLUDE
 
     file = fields.Raw(required=True, metadata={"type": "string", "format": "binary"})
 

@@ -116,7 +116,7 @@ READERS: Final = {
     "type": "-apt TEXT",
     "echo": "ANY",
     "printf": "ANY",
-    "pwd": "-LP",
+    "pwd": "-LP",  # nosec B105  # a program and its letters
     "whoami": "",
     "id": "-gGnru",
     "groups": "",

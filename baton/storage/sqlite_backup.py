@@ -57,9 +57,11 @@ def _check(path: Path) -> None:
         with closing(connect(path, reads_only=True)) as connection:
             said = [row[0].decode() for row in connection.execute("PRAGMA integrity_check(3)")]
             connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     except sqlite3.Error as error:
         raise InvalidRequest(f"{path} is damaged, or no database of Baton: name another backup") from error
-    if said != ["ok"]:
+    # SQLite itself reads zeros where the last page is cut short, and finds nothing wrong with them.
+    if said != ["ok"] or path.stat().st_size % page_bytes:
         raise InvalidRequest(f"{path} is damaged: name another backup")
 
 

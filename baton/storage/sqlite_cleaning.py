@@ -125,7 +125,7 @@ def list_unchanged(
     limit = max(limit, 1)
     beyond = "" if position is None else "AND (updatedAt, id) > (?, ?) "
     rows = connection.execute(
-        f"SELECT updatedAt, id, doc FROM conversations WHERE status = ? AND updatedAt <= ? {beyond}"  # noqa: S608 - of constants
+        f"SELECT updatedAt, id, doc FROM conversations WHERE status = ? AND updatedAt <= ? {beyond}"  # nosec B608  # noqa: S608 - of constants
         "ORDER BY updatedAt, id LIMIT ?",
         (status.value, before, *(position or ()), limit + 1),
     ).fetchall()

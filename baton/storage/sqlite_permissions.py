@@ -30,7 +30,7 @@ def list_grants(
         row
         for column, value in reached
         for row in connection.execute(
-            f"SELECT createdAt, id, doc FROM conversation_permissions WHERE {column} = ? "  # noqa: S608 - of constants
+            f"SELECT createdAt, id, doc FROM conversation_permissions WHERE {column} = ? "  # nosec B608  # noqa: S608 - of constants
             "ORDER BY createdAt DESC, id DESC LIMIT ?",
             (value, max(limit, 0)),
         )
@@ -61,7 +61,7 @@ def list_audit(
         values += position
     limit = max(limit, 1)
     rows = connection.execute(
-        f"SELECT doc FROM audit_log WHERE {' AND '.join(terms)} ORDER BY createdAt DESC, id DESC LIMIT ?",  # noqa: S608 - of constants
+        f"SELECT doc FROM audit_log WHERE {' AND '.join(terms)} ORDER BY createdAt DESC, id DESC LIMIT ?",  # nosec B608  # noqa: S608 - of constants
         [*values, limit + 1],
     ).fetchall()
     items = tuple(load_audit_entry(doc) for (doc,) in rows[:limit])

@@ -60,7 +60,7 @@ def load_lane(connection: sqlite3.Connection, conversation_id: ConversationId) -
 
 def _open_runs(connection: sqlite3.Connection, conversation_id: ConversationId) -> tuple[Run, ...]:
     rows = connection.execute(
-        f"SELECT doc FROM runs WHERE conversationId = ? AND {_OPEN} ORDER BY position, queuedAt",  # noqa: S608 - a constant
+        f"SELECT doc FROM runs WHERE conversationId = ? AND {_OPEN} ORDER BY position, queuedAt",  # nosec B608  # noqa: S608 - a constant
         (conversation_id,),
     )
     return tuple(load_run(doc) for (doc,) in rows)
@@ -223,7 +223,7 @@ def read_attachment_content(connection: sqlite3.Connection, attachment_id: Attac
 
 def list_open_conversations(connection: sqlite3.Connection) -> list[ConversationId]:
     """See the port."""
-    rows = connection.execute(f"SELECT DISTINCT conversationId FROM runs WHERE {_OPEN}")  # noqa: S608 - a constant
+    rows = connection.execute(f"SELECT DISTINCT conversationId FROM runs WHERE {_OPEN}")  # nosec B608  # noqa: S608 - a constant
     return [ConversationId(conversation_id.decode()) for (conversation_id,) in rows]
 
 
@@ -250,7 +250,7 @@ def list_prompts(
     wanted = {"status": status, "conversationId": conversation_id}
     where = " AND ".join(["TRUE", *(f"{column} = ?" for column, value in wanted.items() if value is not None)])
     rows = connection.execute(
-        f"SELECT doc FROM interactive_prompts WHERE {where} ORDER BY createdAt DESC, id DESC LIMIT ?",  # noqa: S608 - of constants
+        f"SELECT doc FROM interactive_prompts WHERE {where} ORDER BY createdAt DESC, id DESC LIMIT ?",  # nosec B608  # noqa: S608 - of constants
         [*(value for value in wanted.values() if value is not None), max(limit, 0)],
     )
     return [load_prompt(doc) for (doc,) in rows]
@@ -271,7 +271,7 @@ def list_conversations(
         values += position
     limit = max(limit, 1)
     rows = connection.execute(
-        f"SELECT doc FROM conversations WHERE {' AND '.join(terms)} ORDER BY updatedAt DESC, id DESC LIMIT ?",  # noqa: S608 - of constants
+        f"SELECT doc FROM conversations WHERE {' AND '.join(terms)} ORDER BY updatedAt DESC, id DESC LIMIT ?",  # nosec B608  # noqa: S608 - of constants
         [*values, limit + 1],
     ).fetchall()
     items = tuple(load_conversation(doc) for (doc,) in rows[:limit])

@@ -159,7 +159,7 @@ class SqliteRecords(Records):
 
     async def has(self, kind: Kind, record_id: str) -> bool:
         """See the port. Who has written sees what was added."""
-        query = f"SELECT 1 FROM {_TABLES[kind].name} WHERE id = ?"  # noqa: S608 - of constants
+        query = f"SELECT 1 FROM {_TABLES[kind].name} WHERE id = ?"  # nosec B608  # noqa: S608 - of constants
 
         def find(connection: sqlite3.Connection) -> bool:
             return (self._writing or connection).execute(query, (record_id,)).fetchone() is not None
@@ -171,7 +171,7 @@ class SqliteRecords(Records):
 
         def count(connection: sqlite3.Connection) -> dict[Kind, int]:
             return {
-                kind: int(connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0])  # noqa: S608 - of constants
+                kind: int(connection.execute(f"SELECT count(*) FROM {table.name}").fetchone()[0])  # nosec B608  # noqa: S608 - of constants
                 for kind, table in _TABLES.items()
             }
 
@@ -284,7 +284,7 @@ def _query(
         order = f"conversationId, {table.order}"
     key = "conversationId || ':' || seq" if table.name == "run_journal" else table.key
     query = (
-        f"SELECT {key}, {table.conversation}, {table.columns} FROM {table.name} "  # noqa: S608 - of constants
+        f"SELECT {key}, {table.conversation}, {table.columns} FROM {table.name} "  # nosec B608  # noqa: S608 - of constants
         f"WHERE {condition} ORDER BY {order}"
     )
     return query, values

@@ -1,8 +1,9 @@
 """Who may come in: Host and Origin of every request, and the credential of every caller.
 
 Without the Host check any web page could reach a server on localhost by DNS rebinding; without the Origin check
-any page could open a socket with the visitor's cookie. Both hold with and without a token. Knows nothing of how
-tokens are kept: `TokenVerifier` does.
+any page could open a socket with the visitor's cookie. What a page embeds (pictures, scripts, frames) comes without an
+Origin, but browsers say of it that another page asks (Fetch Metadata). All three hold with and without a token. Knows
+nothing of how tokens are kept: `TokenVerifier` does.
 """
 
 import ipaddress
@@ -107,7 +108,7 @@ class Access:
         return check
 
     def check_source(self, request: web.BaseRequest) -> None:
-        """Raises Forbidden unless Host is ours and Origin, if there is one, ours or a configured client's."""
+        """Raises Forbidden unless Host is ours and the page that asks, if one does, ours or a configured client's."""
         host = _netloc(request.headers.get(hdrs.HOST, ""))
         if not self._is_our_host(host, request):
             raise Forbidden(
@@ -116,6 +117,8 @@ class Access:
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and not self._is_allowed_origin(origin, host, request):
             raise Forbidden(f"The Origin {origin[:100]!r} may not use this server; set CLIENT_URL to allow it")
+        if origin is None and _is_embedded_elsewhere(request):
+            raise Forbidden("A page of another origin may not embed this; one that may use this server says so by CORS")
 
     def _is_our_host(self, host: str, request: web.BaseRequest) -> bool:
         name, port = _split(host)
@@ -235,6 +238,19 @@ def _person(identity: Identity) -> Identity:
 
 def _netloc(text: str) -> str:
     return text.strip().lower()
+
+
+def _is_embedded_elsewhere(request: web.BaseRequest) -> bool:
+    """Whether a page of another origin has this loaded, by the browser's own word, and not a person who follows a link.
+
+    Other ports of a host count as the same site, so that a cookie that is `SameSite=Strict` comes along from them.
+    Programs, and browsers on unencrypted names other than this machine's, say nothing of it.
+    """
+    if request.headers.get("Sec-Fetch-Site") not in ("cross-site", "same-site"):
+        return False
+    is_read = request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
+    how = (request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest"))
+    return not (is_read and how == ("navigate", "document"))
 
 
 def _origin(text: str) -> str:

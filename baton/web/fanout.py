@@ -112,8 +112,7 @@ class Fanout:
         self.deltas_out = 0
         """The same of the stream's events in them."""
         self.resyncs = 0
-        # Not for secrets: it only spreads clients over time.
-        self._random = random.Random()  # noqa: S311
+        self._random = random.Random()  # nosec B311  # noqa: S311 - a delay is no secret
 
     # --- sockets and rooms ---
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import re
 import sqlite3
 import stat
@@ -116,6 +117,48 @@ def test_a_backup_that_was_changed_is_refused(place: Place) -> None:
     assert code == 1
     assert "is not as it was written" in said
     assert place.dump() == before
+
+
+@pytest.mark.parametrize("has_digest", [True, False], ids=["with-digest", "without"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_backup_that_was_cut_short_is_refused(place: Place, share: float, has_digest: bool) -> None:
+    path = backup(place)
+    before = place.dump()
+    os.truncate(path, int(path.stat().st_size * share))
+    if not has_digest:
+        path.with_name(path.name + ".sha256").unlink()
+    code, said = place.db("restore", str(path), "--yes")
+    assert code == 1, said
+    assert place.dump() == before
+    assert not list(place.path.parent.glob("*restor*")), "nothing half is left"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_page_of_a_backup_that_was_overwritten_is_refused_or_harms_nothing(place: Place, seed: int) -> None:
+    """Without its digest a change inside a text cannot be told; one of the structure is."""
+    path = backup(place)
+    before = place.dump()
+    path.with_name(path.name + ".sha256").unlink()
+    content = bytearray(path.read_bytes())
+    chance = random.Random(seed)
+    start = chance.randrange(len(content) // 4096) * 4096
+    content[start : start + 64] = chance.randbytes(64)
+    path.write_bytes(content)
+    code, said = place.db("restore", str(path), "--yes")
+    assert "Traceback" not in said
+    if code == 0:
+        assert place.db("check")[0] == 0
+    else:
+        assert place.dump() == before
+
+
+def test_a_digest_that_was_changed_is_refused(place: Place) -> None:
+    path = backup(place)
+    before = place.dump()
+    for digest in ("", "0" * 64, "no digest\n", "\udcff"):
+        path.with_name(path.name + ".sha256").write_text(digest, errors="surrogateescape")
+        code, said = place.db("restore", str(path), "--yes")
+        assert (code, place.dump()) == (1, before), said
 
 
 @pytest.mark.parametrize("content", [b"", b"text", sqlite_backup.MAGIC + b"x" * 5000])

@@ -83,6 +83,12 @@ class SharedServer:
         assert self._process is not None, "it was started"
         self._process.wait()
 
+    def terminate(self) -> int:
+        """SIGTERM; the exit code."""
+        os.kill(self.pid, signal.SIGTERM)
+        assert self._process is not None, "it runs"
+        return self._process.wait()
+
     def stop(self) -> None:
         """End it if it still runs."""
         if self.is_running:

@@ -110,6 +110,31 @@ def test_a_public_server_trusts_its_own_page_but_no_unencrypted_copy_and_no_stra
     assert not is_allowed(rules, Host="10.0.0.7:3001", Origin="http://10.0.0.8:3001")
 
 
+def fetched(site: str, mode: str = "no-cors", dest: str = "image", **headers: str) -> dict[str, str]:
+    """Headers as a browser sends them with what a page loads."""
+    return {"Host": "localhost:3001", "Sec_Fetch_Site": site, "Sec_Fetch_Mode": mode, "Sec_Fetch_Dest": dest, **headers}
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize("dest", ["image", "script", "style", "empty", "iframe", "object", "embed", "audio"])
+def test_what_a_page_of_another_origin_embeds_is_refused_though_it_names_no_origin(site: str, dest: str) -> None:
+    mode = "navigate" if dest in ("iframe", "object", "embed") else "no-cors"
+    assert not is_allowed(access(), **fetched(site, mode, dest))
+    assert not is_allowed(access(auth_enabled=False), **fetched(site, mode, dest))
+
+
+def test_links_from_elsewhere_bookmarks_and_our_own_page_work() -> None:
+    assert is_allowed(access(), **fetched("cross-site", "navigate", "document"))
+    assert is_allowed(access(), **fetched("none", "navigate", "document"))
+    for dest in ("image", "script", "empty"):
+        assert is_allowed(access(), **fetched("same-origin", dest=dest))
+
+
+def test_a_configured_client_embeds_what_it_asks_for_by_cors() -> None:
+    assert is_allowed(access(), **fetched("same-site", "cors", "image", Origin=CLIENT))
+    assert not is_allowed(access(), **fetched("same-site"))
+
+
 @settings(deadline=None)
 @given(host=st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=40),
        origin=st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=40))  # fmt: skip

@@ -60,6 +60,8 @@ async def _add_safe_headers(request: web.Request, response: web.StreamResponse) 
     response.headers[hdrs.SERVER] = "Baton"  # instead of the versions of Python and aiohttp
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "no-referrer")
+    # For browsers that do not say who embeds something (`web.access`): they then keep it from the page themselves.
+    response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
 
 
 __all__ = ["HealthFacts", "HealthProbe", "Metrics", "setup_rest"]

@@ -15,6 +15,7 @@ from marshmallow import Schema, fields
 from baton.schemas import resources, rest
 from baton.schemas.answers import ErrorAnswer
 from baton.schemas.codec import camel
+from baton.schemas.fields import Mode
 from baton.web.rest.answers import JSON
 from baton.web.rest.route import PathSchema, Route
 
@@ -124,12 +125,14 @@ def _name_of(schema: Schema | type[Schema]) -> str | None:
 def _variants(converter: OpenAPIConverter, field: fields.Field[Any], **_: object) -> dict[str, Any]:
     """What apispec cannot know about our own fields."""
     if isinstance(field, resources.Variant):
-        return {
-            "oneOf": [_reference(converter, schema) for schema in field.variants.values()],
-            "discriminator": {"propertyName": "type"},
-        }
+        named = {name: _reference(converter, schema) for name, schema in field.variants.items()}
+        # Without the mapping a value would have to be the name of its schema (OpenAPI 3.0.3, Discriminator Object).
+        mapping = {name: reference["$ref"] for name, reference in named.items()}
+        return {"oneOf": [*named.values()], "discriminator": {"propertyName": "type", "mapping": mapping}}
     if isinstance(field, fields.Enum):
         return {"type": "string"}
+    if isinstance(field, Mode) and field.allow_none:
+        return {"enum": [*field.metadata["enum"], None]}  # `nullable` alone lets nothing through that `enum` has not
     return {"type": "integer"} if isinstance(field, rest.QueryNumber) else {}
 
 
