@@ -45,6 +45,7 @@ from baton.core.stored import (
     Swept,
 )
 from baton.core.stream import StreamEvent
+from baton.core.tally import PoolTally
 from baton.core.text import Json
 from baton.core.tokens import ApiToken
 
@@ -330,6 +331,13 @@ class Store(Protocol):
 
 
 # --- publishing ------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Pooled(Protocol):
+    """A store that keeps connections to a server, and counts them."""
+
+    pool: PoolTally
 
 
 class Publisher(Protocol):
