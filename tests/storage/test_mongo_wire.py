@@ -13,9 +13,10 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from baton.core.errors import ConfigError, StoreUnavailable
 from baton.core.stored import Change, Committed
-from baton.storage.migrate import migrate
+from baton.storage.migrate import discover, migrate
 from baton.storage.mongo import MongoStore, mongo_migrations
 from baton.storage.mongo_connection import disconnect
+from baton.storage.mongo_shape import missing_indexes
 from baton.testing import samples
 from baton.testing.clock import FakeClock
 from tests.storage import mongo_stories
@@ -326,6 +327,28 @@ async def test_closing_does_not_wait_for_a_server_that_hangs_and_blocks_nobody(
         turns += 1
     await closing
     assert turns > 10, "meanwhile the event loop served others"
+
+
+# --- migrations ------------------------------------------------------------------------------------------------
+
+
+async def test_a_migration_that_fails_half_way_says_so_and_is_gone_on_with(server: WireServer) -> None:
+    async def bring_up_to_date() -> list[str]:
+        async with mongo_migrations(uri(server), clock=FakeClock(), database="baton") as target:
+            return await migrate(target)
+
+    for passing in (0, 7, 20):
+        server.faults = [Fault(commands=("createIndexes",), after=passing, reply=refusal(14031, "OutOfDiskSpace"))]
+        with pytest.raises(ConfigError, match=r"0001_initial was not finished: .*full.*goes on with it"):
+            await bring_up_to_date()
+        with pytest.raises(ConfigError, match="0001_initial"):
+            await MongoStore(uri(server), clock=FakeClock(), database="baton").open()
+        server.heal()
+    assert len(await bring_up_to_date()) == len(discover())
+    assert await bring_up_to_date() == []
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(uri(server))
+    assert await missing_indexes(client["baton"]) == []
+    await disconnect(client)
 
 
 # --- connections are counted -----------------------------------------------------------------------------------
