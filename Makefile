@@ -123,6 +123,10 @@ screenshots: $(VENV)/.run $(PAGE) ## Take the pictures in docs/screenshots anew 
 test: $(VENV)/.dev $(CLIENTS)/node_modules/.installed $(PAGE) ## Run all tests (ARGS="-k prompt" and the like; WORKERS=0 in one process)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)
 
+.PHONY: test-mongo
+test-mongo: $(VENV)/.dev ## Run the store's contract on every store and server to be had (ARGS="ferretdb": only that one)
+	@$(BIN)/python -m tests.mongo_servers $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev $(UI)/node_modules/.installed ## Check format, lint, types and import contracts, and the page's too
 	@$(BIN)/ruff format --check .

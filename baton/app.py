@@ -16,7 +16,8 @@ from baton.bridge.hub import Hub
 from baton.clock import SystemClock
 from baton.core.events import BridgePresence
 from baton.core.ids import TokenId
-from baton.core.ports import Clock, Store
+from baton.core.ports import Clock, Pooled, Store
+from baton.core.tally import PoolTally
 from baton.credentials import Credentials
 from baton.database import bring_up_to_date, make_store
 from baton.facts import health_facts
@@ -121,7 +122,8 @@ class Server:
         self.sockets.attach(app)
         self.endpoint.attach(app)
         metrics = Metrics()
-        metrics.registry.register(Numbers(self.services, self.fanout, self.sockets, self.access.throttle))
+        pool = self.store.pool if isinstance(self.store, Pooled) else PoolTally()
+        metrics.registry.register(Numbers(self.services, self.fanout, self.sockets, self.access.throttle, pool))
         setup_rest(
             app,
             self.services,

@@ -48,6 +48,7 @@ def _check(chosen: argparse.Namespace) -> int:
 def _add_migrate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
     migrate = actions.add_parser("migrate", help="bring the database up to date")
     migrate.add_argument("--dry-run", action="store_true", help="only name what would be done")
+    migrate.add_argument("--status", action="store_true", help="name every step, and whether the database has had it")
     migrate.set_defaults(command=_migrate)
     return migrate
 
@@ -56,7 +57,10 @@ def _migrate(chosen: argparse.Namespace) -> int:
     settings = load_settings(chosen)
     from baton import database
 
-    asyncio.run(database.migrate(settings, _tell, dry_run=chosen.dry_run))
+    if chosen.status:
+        asyncio.run(database.tell_status(settings, _tell))
+    else:
+        asyncio.run(database.migrate(settings, _tell, dry_run=chosen.dry_run))
     return 0
 
 

@@ -13,6 +13,8 @@ from baton.clock import SystemClock
 from baton.core.ports import Clock, Store
 from baton.credentials import prepare_folder
 from baton.settings import Settings
+from baton.storage.migrate import MigrationTarget, status
+from baton.storage.migrate import migrate as run_migrations
 
 
 def make_store(settings: Settings, clock: Clock) -> Store:
@@ -46,17 +48,32 @@ async def bring_up_to_date(settings: Settings, clock: Clock, *, dry_run: bool = 
 
     Raises ConfigError where the database cannot be reached or written, or is newer than this version.
     """
+    async with _migration_target(settings, clock) as target:
+        return await run_migrations(target, dry_run=dry_run)
+
+
+@asynccontextmanager
+async def _migration_target(settings: Settings, clock: Clock) -> AsyncIterator[MigrationTarget]:
     if settings.sqlite_path is not None:
-        from baton.storage.sqlite_migrate import migrate_sqlite
+        from baton.storage.sqlite_migrate import sqlite_migrations
 
         if settings.sqlite_path.parent == settings.data:
             prepare_folder(settings.data)
-        return await migrate_sqlite(settings.sqlite_path, clock=clock, dry_run=dry_run)
-    from baton.storage.migrate import migrate as run_migrations
+        with sqlite_migrations(settings.sqlite_path, clock=clock) as target:
+            yield target
+        return
     from baton.storage.mongo import mongo_migrations
 
     async with mongo_migrations(settings.store_url, clock=clock) as target:
-        return await run_migrations(target, dry_run=dry_run)
+        yield target
+
+
+async def tell_status(settings: Settings, tell: Callable[[str], None]) -> None:
+    """`baton db migrate --status`: which steps the database has had. Writes nothing, and makes no database."""
+    tell(settings.store_label)
+    async with _migration_target(settings, SystemClock()) as target:
+        for name, is_applied in await status(target):
+            tell(f"{'has had' if is_applied else 'LACKS  '} {name}")
 
 
 async def migrate(settings: Settings, tell: Callable[[str], None], *, dry_run: bool = False) -> None:

@@ -58,6 +58,20 @@ def test_a_database_is_made_and_then_is_up_to_date(capsys: pytest.CaptureFixture
     assert "up to date" in capsys.readouterr().out
 
 
+def test_the_status_of_migrations_is_told_and_makes_no_database(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    assert main(["db", "migrate", "--status"]) == 0
+    assert "LACKS   0001_initial" in capsys.readouterr().out
+    assert not (folder / "data" / "baton.sqlite3").exists()
+    assert main(["db", "migrate"]) == 0
+    capsys.readouterr()
+    assert main(["db", "migrate", "--status"]) == 0
+    told = capsys.readouterr().out
+    assert "has had 0001_initial" in told
+    assert "LACKS" not in told
+
+
 def test_a_checked_database_is_counted_and_timed(capsys: pytest.CaptureFixture[str]) -> None:
     main(["db", "migrate"])
     assert main(["db", "check"]) == 0

@@ -47,6 +47,7 @@ from baton.core.stored import (
     Swept,
 )
 from baton.core.stream import StreamEvent
+from baton.core.tally import PoolTally
 from baton.core.text import Json
 from baton.core.tokens import ApiToken
 
@@ -350,6 +351,13 @@ class Store(Protocol):
 
 
 # --- publishing ------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Pooled(Protocol):
+    """A store that keeps connections to a server, and counts them."""
+
+    pool: PoolTally
 
 
 class Publisher(Protocol):

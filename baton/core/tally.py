@@ -58,3 +58,26 @@ class Tally:
                 self.runs_ended[run.status.value] += 1
         for prompt in ended_prompts:
             self.prompts_ended[prompt.status.value, prompt.auto_handler or "user_selection"] += 1
+
+
+@dataclass(slots=True)
+class PoolTally:
+    """Of the connections to a database server; all 0 where there is none. The driver's threads count into it."""
+
+    opened: int = 0
+    closed: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+    in_use: int = 0
+    waiting: int = 0
+    """Operations that wait for a connection."""
+    checkout_s: Spread = field(default_factory=Spread)
+    """How long operations waited for theirs."""
+    checkout_failures: Counter[str] = field(default_factory=Counter)
+    """Operations that got none, by reason."""
+    cleared: int = 0
+    """How often the server failed, so that its connections were given up."""
+
+    @property
+    def idle(self) -> int:
+        """Connections that are open and not used now."""
+        return max(0, self.opened - sum(self.closed.values()) - self.in_use)

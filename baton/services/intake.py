@@ -35,8 +35,8 @@ from baton.services.spill import spill_large_results
 
 logger = logging.getLogger(__name__)
 
-_BACK_OFF_S = (0.1, 0.3, 1.0, 3.0, 5.0)
-"""Waits between tries while the store is away."""
+_BACK_OFF_S = (0.1, 0.3, 1.0)
+"""Waits between tries while the store is away: streams are live again that soon after it is back."""
 
 LOST = Failure(
     "bridge_lost",

@@ -10,6 +10,7 @@ It must not know what the changes mean: that is what `runs`, `intake`, `prompts`
 
 import asyncio
 import contextlib
+import itertools
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ from baton.services.places import Places
 from baton.services.standing import StandingGrants
 from baton.services.writes import Writes
 
+_REMEMBERED_AT_ONCE = 16
 _IDLE_LANES = 1000
 """Lanes without open runs that stay in memory, because their conversations were used last."""
 
@@ -239,14 +241,22 @@ class Lanes:
     # --- what all lanes hold -----------------------------------------------------------------------------------
 
     async def remember(self) -> None:
-        """Read anew what failed changes made the lanes forget, so that `open_runs` is whole again."""
+        """Read anew what failed changes made the lanes forget, so that `open_runs` is whole again.
+
+        Several at once: after an outage of the store that is every lane that streams, and all of them wait.
+        """
         while self._forgotten:
-            # Taken off the list only once it is back: of two that remember at once, neither may go on before.
-            conversation_id = next(iter(self._forgotten))
-            with contextlib.suppress(NotFound):
-                async with self.turn(conversation_id):
-                    pass
-            self._forgotten.discard(conversation_id)
+            some = list(itertools.islice(self._forgotten, _REMEMBERED_AT_ONCE))
+            for failure in await asyncio.gather(*map(self._remember_one, some), return_exceptions=True):
+                if failure is not None:
+                    raise failure
+
+    async def _remember_one(self, conversation_id: ConversationId) -> None:
+        # Taken off the list only once it is back: of two that remember at once, neither may go on before.
+        with contextlib.suppress(NotFound):
+            async with self.turn(conversation_id):
+                pass
+        self._forgotten.discard(conversation_id)
 
     def open_runs(self) -> Iterator[LiveRun]:
         """Every open run of the process; lanes with open runs stay in memory."""
@@ -281,7 +291,7 @@ class Lanes:
             state = await self._store.load_lane(lane.conversation_id)
             if state is None:
                 raise NotFound("There is no such conversation")
-            lane.memory = self._remember(state)
+            lane.memory = self._restored(state)
         return lane.memory
 
     def new_transcript(self, memory: Memory, run: Run) -> Transcript:
@@ -298,7 +308,7 @@ class Lanes:
             max_chars=self._limits.message_max_bytes // 4,
         )
 
-    def _remember(self, state: LaneState) -> Memory:
+    def _restored(self, state: LaneState) -> Memory:
         """Memory from disk: the documents first, then what the journal says beyond them."""
         memory = Memory(state.conversation)
         for run in state.runs:

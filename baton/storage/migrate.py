@@ -69,6 +69,13 @@ async def migrate(target: MigrationTarget, *, dry_run: bool = False) -> list[str
     return [migration.name for migration in missing]
 
 
+async def status(target: MigrationTarget) -> list[tuple[str, bool]]:
+    """Every step that this Baton has, in order, and whether the database has had it. Raises as `migrate` does."""
+    migrations, applied = discover(), await target.applied()
+    pending(migrations, applied)
+    return [(migration.name, migration.version in applied) for migration in migrations]
+
+
 def pending(migrations: Sequence[Migration], applied: Collection[int]) -> list[Migration]:
     """The steps that are not in the ledger. Raises ConfigError where the ledger holds steps that we do not have."""
     unknown = sorted(set(applied) - {migration.version for migration in migrations})

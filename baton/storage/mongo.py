@@ -56,13 +56,15 @@ from baton.core.stored import (
     StoredMessage,
     Swept,
 )
+from baton.core.tally import PoolTally
 from baton.core.tokens import ApiToken
 from baton.storage.migrate import MigrationTarget
 from baton.storage.mongo_attachments import Attachments
 from baton.storage.mongo_cleaning import Cleaning
 from baton.storage.mongo_commit import Committer
-from baton.storage.mongo_connection import connect, database_of, durable, host_of, reachable
+from baton.storage.mongo_connection import connect, database_of, disconnect, durable, host_of, reachable
 from baton.storage.mongo_documents import Document, Unstorable, aware, dump_grant, dump_project, load_project, object_id
+from baton.storage.mongo_errors import explain
 from baton.storage.mongo_lease import Lease
 from baton.storage.mongo_marks import Marks
 from baton.storage.mongo_migrations import MongoMigrations
@@ -94,7 +96,7 @@ COLLECTIONS = (
 )
 """Those that the store itself reads and writes; `schema_migrations` is the migrations'."""
 
-_RELEASE_S = 3.0
+_RELEASE_S = 2.0
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -126,12 +128,12 @@ def _translated(
         try:
             return await method(store, *args, **kwargs)
         except PyMongoError as exc:
-            # The driver's own text may quote documents and addresses: the log gets its kind, the caller nothing.
+            # The driver's own text may quote documents and addresses: the log gets its kind, the caller our words.
             logger.warning(
                 "❌ The database did not do what was asked",
                 extra={"action": "store_failed", "verb": method.__name__, "error": type(exc).__name__},
             )
-            raise StoreUnavailable("The database did not answer as it should") from exc
+            raise StoreUnavailable(explain(exc)) from exc
         except (Unstorable, BSONError, UnicodeEncodeError, OverflowError) as exc:
             raise InvalidRequest("A value of the request cannot be stored") from exc
 
@@ -139,7 +141,7 @@ def _translated(
 
 
 class MongoStore:
-    """Implements core.ports.Store.
+    """Implements core.ports.Store, and core.ports.Pooled.
 
     `uri` is what a connection needs, `database` overrides the one that it names. `client` is a motor client, or one
     that behaves like it, that belongs to the caller and is not closed.
@@ -152,6 +154,7 @@ class MongoStore:
         self._given_client = client
         self._own_client: Any = None
         self._opened: _Open | None = None
+        self.pool = PoolTally()
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -161,7 +164,7 @@ class MongoStore:
             return
         client = self._given_client
         if client is None:
-            client = self._own_client = connect(self._uri)
+            client = self._own_client = connect(self._uri, self.pool)
         try:
             database = database_of(client, self._database_name)
             async with reachable(self._uri):
@@ -207,7 +210,7 @@ class MongoStore:
             )
         finally:
             if client is not None:
-                client.close()
+                await disconnect(client)
 
     @property
     def _is(self) -> _Open:
@@ -586,7 +589,7 @@ async def mongo_migrations(
             yield MongoMigrations(target, clock)
     finally:
         if client is None:
-            connected.close()
+            await disconnect(connected)
 
 
 async def _insert_if_missing(collection: Any, document: Document) -> None:

@@ -30,6 +30,7 @@ from baton.core.models import PromptStatus
 from baton.core.permissions import GrantScope
 from baton.core.stored import Change, Committed, Known, Lost, Outcome, Refused
 from baton.storage.mongo_documents import STRIPPED_RUN, Document, Unstorable, dump_message, equal, load_run, one_of
+from baton.storage.mongo_errors import DUPLICATE_KEY, refused_documents
 from baton.storage.mongo_lease import Lease
 from baton.storage.mongo_pending import PendingChanges, trimmed
 from baton.storage.mongo_plan import APPEND_ONLY, Plan, plan_of, stages
@@ -38,8 +39,6 @@ logger = logging.getLogger(__name__)
 
 FINISH_S = 5.0
 """How long commits that are under way may take when the store closes."""
-_DUPLICATE_KEY = 11000
-"""The server's code for a violated unique index."""
 _AT_ONCE = 16
 """Changes of one call that are written at the same time."""
 _MAX_OPEN_RUNS = 100_000
@@ -165,24 +164,26 @@ class Committer:
         try:
             await self._of["run_journal"].insert_many(rows, ordered=False)
         except BulkWriteError as exc:
-            details = exc.details or {}
-            if details.get("writeConcernErrors"):
-                raise
-            for error in details["writeErrors"]:
+            for error in refused_documents(exc):
                 outcomes[plans[error["index"]].id] = await self._row_refused(rows[error["index"]], error)
         return outcomes
 
     async def _row_refused(self, row: Document, error: Mapping[str, Any]) -> Outcome:
-        """Why a journal row was not taken. Raises LeaseLost where its number is another's."""
-        if error.get("code") != _DUPLICATE_KEY:
+        """Why a journal row was not taken, if it was not. Raises LeaseLost where its number is another's."""
+        if error.get("code") != DUPLICATE_KEY:
             return Refused("the database does not take this row")
-        if await self._row_exists(row):
+        there = await self._row_of_its_number(row)
+        if there == row["_id"]:
+            return Committed()  # the driver sent it twice, because the first answer was lost
+        if there is not None:
             raise LeaseLost("The journal has a row of this number already: another process writes here")
         return Refused("the bridge's frame is stored already")
 
-    async def _row_exists(self, row: Document) -> bool:
+    async def _row_of_its_number(self, row: Document) -> ObjectId | None:
+        """The key of the stored row with this row's number."""
         where = {"conversationId": row["conversationId"], "seq": equal(row["seq"])}
-        return await self._of["run_journal"].find_one(where, {"_id": True}) is not None
+        found = await self._of["run_journal"].find_one(where, {"_id": True})
+        return None if found is None else found["_id"]
 
     async def _frame_exists(self, row: Document) -> bool:
         where = {"requestId": equal(row["requestId"]), "bridgeSeq": equal(row["bridgeSeq"])}
@@ -206,7 +207,7 @@ class Committer:
             prompt_keys += [document["_id"] for document, _ in plan.prompts]
             new_keys += [plan.conversation_key] if plan.is_new else []
             if plan.journal is not None:
-                standing.rows |= {plan.id} if await self._row_exists(plan.journal) else set()
+                standing.rows |= {plan.id} if await self._row_of_its_number(plan.journal) else set()
                 standing.frames |= {plan.id} if await self._frame_exists(plan.journal) else set()
         standing.runs = await self._statuses("runs", run_keys)
         standing.prompts = await self._statuses("interactive_prompts", prompt_keys)
@@ -244,27 +245,31 @@ class Committer:
 
     async def _write(self, plan: Plan) -> Outcome:
         """Write the plan's documents in the order of core.ports.Store.commit, guarantee 3."""
-        if plan.new_run is not None and not await self._insert("runs", plan.new_run):
+        if plan.new_run is not None and not await self._add("runs", plan.new_run):
             return Known()
         await self._write_messages(plan)
         for document, expected in plan.prompts:
             if not await self._move_prompt(document, expected):
                 return await self._overtaken(plan)
         for document, expect in plan.runs:
-            moved = await self._of["runs"].replace_one({"_id": document["_id"], "status": one_of(expect)}, document)
-            if not moved.matched_count:
+            if not await self._move("runs", document, one_of(expect)):
                 return await self._overtaken(plan)
         for document in plan.grants:
             await self._put("conversation_permissions", document)
         for document in plan.audit:
             await self._insert(APPEND_ONLY, document)
-        if plan.journal is not None and not await self._insert("run_journal", plan.journal):
-            raise LeaseLost("The journal has a row of this number already: another process writes here")
+        if plan.journal is not None:
+            await self._write_row(plan.journal)
         if plan.conversation is not None:
             await self._put("conversations", plan.conversation)
         for trim in plan.trims:
             await self._of["run_journal"].delete_many(trimmed(trim.request_id, trim.up_to_bridge_seq))
         return Committed()
+
+    async def _write_row(self, row: Document) -> None:
+        """Insert a journal row that its plan says is free. Raises LeaseLost where it is not."""
+        if not await self._insert("run_journal", row) and await self._row_of_its_number(row) != row["_id"]:
+            raise LeaseLost("The journal has a row of this number already: another process writes here")
 
     async def _write_messages(self, plan: Plan) -> None:
         if plan.is_new and len(plan.messages) > 1:
@@ -272,7 +277,7 @@ class Committer:
                 # An import: nothing of it is there, and one call for each message would take minutes.
                 await self._of["messages"].insert_many(list(plan.messages), ordered=False)
             except BulkWriteError as exc:
-                if any(error.get("code") != _DUPLICATE_KEY for error in (exc.details or {})["writeErrors"]):
+                if any(error.get("code") != DUPLICATE_KEY for error in refused_documents(exc)):
                     raise
             else:
                 return
@@ -281,10 +286,27 @@ class Committer:
 
     async def _move_prompt(self, document: Document, expected: PromptStatus | None) -> bool:
         if expected is None:
-            return await self._insert("interactive_prompts", document)
-        where = {"_id": document["_id"], "status": equal(str(expected))}
-        moved = await self._of["interactive_prompts"].replace_one(where, document)
-        return bool(moved.matched_count)
+            return await self._add("interactive_prompts", document)
+        return await self._move("interactive_prompts", document, equal(str(expected)))
+
+    async def _add(self, name: str, document: Document) -> bool:
+        """Insert a run or prompt; whether what is stored now is this one."""
+        return await self._insert(name, document) or await self._is_stored(name, document)
+
+    async def _move(self, name: str, document: Document, expected: Document) -> bool:
+        """Replace a run or prompt that has the expected status; whether what is stored now is this one."""
+        moved = await self._of[name].replace_one({"_id": document["_id"], "status": expected}, document)
+        return bool(moved.matched_count) or await self._is_stored(name, document)
+
+    async def _is_stored(self, name: str, document: Document) -> bool:
+        """Whether this very document is there although its write says no.
+
+        The driver repeats a write whose answer was lost; a server that does not know it again then finds it done.
+        `seq` is given out once: whoever else wrote has another.
+        """
+        marks = ("seq", "status", "messageIds")
+        found = await self._of[name].find_one({"_id": document["_id"]}, dict.fromkeys(marks, True)) or {}
+        return all(found.get(mark) == document.get(mark) for mark in marks)
 
     async def _overtaken(self, plan: Plan) -> Outcome:
         """Somebody wrote between our look and our write: another process, or a person at the shell."""

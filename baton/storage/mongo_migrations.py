@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from pymongo.errors import PyMongoError
+
 from baton.core.errors import ConfigError
 from baton.core.ids import new_object_id
 from baton.core.ports import Clock
 from baton.storage.migrate import CURE, Migration, discover, pending
+from baton.storage.mongo_errors import explain
 from baton.storage.mongo_lease import LEASE_S, Lease
 
 logger = logging.getLogger(__name__)
@@ -50,9 +53,15 @@ class MongoMigrations:
 
     async def apply(self, migration: Migration) -> None:
         """Run one step and record it. One that was cut short runs again: each only adds what is not there."""
-        await migration.module.mongo(self._database)
-        entry = {"_id": migration.version, "name": migration.name, "appliedAt": self._clock.now()}
-        await self._database["schema_migrations"].replace_one({"_id": migration.version}, entry, upsert=True)
+        try:
+            await migration.module.mongo(self._database)
+            entry = {"_id": migration.version, "name": migration.name, "appliedAt": self._clock.now()}
+            await self._database["schema_migrations"].replace_one({"_id": migration.version}, entry, upsert=True)
+        except PyMongoError as exc:
+            raise ConfigError(
+                f"Migration {migration.name} was not finished: {explain(exc)}. What it has done is kept and harms "
+                "nobody; `baton db migrate` goes on with it"
+            ) from exc
 
     async def check(self) -> None:
         """Raises ConfigError, with the cure, where steps are missing or not ours."""

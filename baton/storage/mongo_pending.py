@@ -13,6 +13,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 
 from baton.core.stored import Refused
 from baton.storage.mongo_documents import Document, equal, one_of, size_bytes
+from baton.storage.mongo_errors import DUPLICATE_KEY, is_of_the_server, refused_documents
 from baton.storage.mongo_lease import Lease
 from baton.storage.mongo_plan import APPEND_ONLY, Plan
 
@@ -39,13 +40,17 @@ class PendingChanges:
         try:
             await self._pending.insert_many(parts)
         except BulkWriteError as exc:
-            if (exc.details or {}).get("writeConcernErrors"):
-                raise
+            errors = refused_documents(exc)
+            # Nothing is written yet but a part of this announcement.
+            await self.forget([plan.id for plan in plans])
+            if any(error.get("code") == DUPLICATE_KEY for error in errors):
+                # The driver has sent the call twice, because the first answer was lost. With new keys it is another.
+                await self._pending.insert_many([part for plan in plans for part in self._parts(plan)])
+                return {}
             if len(plans) == 1:
                 return {plans[0].id: Refused("the database does not take this change")}
-            # One of them stopped the call, and nothing of any is written yet: find out which.
+            # One of them stopped the call: find out which.
             refused: dict[ObjectId, Refused] = {}
-            await self.forget([plan.id for plan in plans])
             for plan in plans:
                 refused |= await self.announce([plan])
             return refused
@@ -92,6 +97,8 @@ class PendingChanges:
             # An entry that is there, or a journal row that is there under another `_id`: somebody else's, and as good.
             return
         except WriteError as exc:
+            if is_of_the_server(exc):
+                raise
             # To stop here would mean never to start again. No traceback: the driver's text may quote the document.
             logger.error(
                 "A document of a pending change was refused",

@@ -20,7 +20,7 @@ from baton.schemas.records import UNREADABLE, dump_record
 from baton.storage import mongo_documents as documents
 from baton.storage.migrate import discover, pending
 from baton.storage.mongo_attachments import CHUNK_BYTES, Attachments
-from baton.storage.mongo_connection import connect, database_of, durable, reachable
+from baton.storage.mongo_connection import connect, database_of, disconnect, durable, reachable
 from baton.storage.mongo_documents import Document, Unstorable, equal, object_id, one_of
 from baton.storage.mongo_migrations import MongoMigrations
 from baton.storage.mongo_shape import make_indexes, missing_indexes
@@ -76,7 +76,7 @@ async def mongo_records(
             raise StoreUnavailable(f"The database did not answer as it should ({type(exc).__name__})") from exc
     finally:
         if client is None:
-            connected.close()
+            await disconnect(connected)
 
 
 class MongoRecords(Records):

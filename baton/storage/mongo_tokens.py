@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError
 
 from baton.core.ids import BridgeId
 from baton.core.tokens import ApiToken
-from baton.storage.mongo_documents import Document, dump_token, load_token
+from baton.storage.mongo_documents import Document, dump_token, equal, load_token
 
 _STEP: Final = 500
 """Documents of one query where all are read."""
@@ -23,10 +23,13 @@ class Tokens:
 
     async def add(self, token: ApiToken) -> bool:
         """See core.ports.Store."""
+        document = dump_token(token)
         try:
-            await self._collection.insert_one(dump_token(token))
+            await self._collection.insert_one(document)
         except DuplicateKeyError:
-            return False
+            # The driver repeats an insert whose answer was lost, and finds its own.
+            this = {name: equal(document[name]) for name in ("_id", "digest")}
+            return await self._collection.find_one(this, {"_id": True}) is not None
         return True
 
     async def get(self, key: ObjectId) -> ApiToken | None:

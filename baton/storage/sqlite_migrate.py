@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from baton.core.errors import ConfigError
@@ -20,11 +20,18 @@ async def migrate_sqlite(path: Path, *, clock: Clock, dry_run: bool = False) -> 
 
     Raises ConfigError where the file cannot be one, cannot be written, or is newer than this version.
     """
+    with sqlite_migrations(path, clock=clock) as target:
+        return await migrate(target, dry_run=dry_run)
+
+
+@contextmanager
+def sqlite_migrations(path: Path, *, clock: Clock) -> Iterator[MigrationTarget]:
+    """The file as something to migrate. Raises ConfigError where it cannot be one, or cannot be read or written."""
     check_library()
     check_place(path, must_exist=False)
     target = SqliteTarget(path, clock)
     try:
-        return await migrate(target, dry_run=dry_run)
+        yield target
     except sqlite3.Error as error:
         raise ConfigError(explain(path, error)) from error
     except OSError as error:
@@ -95,7 +102,12 @@ class SqliteTarget(MigrationTarget):
         return self._connection
 
     def _apply(self, connection: sqlite3.Connection, migration: Migration) -> None:
-        migration.module.sqlite(connection)
-        connection.execute(_LEDGER)
-        entry = (migration.version, migration.name, iso(self._clock.now()))
-        connection.execute("INSERT INTO schema_migrations (version, name, appliedAt) VALUES (?, ?, ?)", entry)
+        try:
+            migration.module.sqlite(connection)
+            connection.execute(_LEDGER)
+            entry = (migration.version, migration.name, iso(self._clock.now()))
+            connection.execute("INSERT INTO schema_migrations (version, name, appliedAt) VALUES (?, ?, ?)", entry)
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"Migration {migration.name} failed, and everything is as it was before: {explain(self._path, error)}"
+            ) from error

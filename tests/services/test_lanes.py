@@ -149,6 +149,27 @@ async def test_of_two_that_remember_at_once_neither_goes_on_before_all_is_known(
     await first
 
 
+async def test_lanes_that_an_outage_made_forget_are_read_several_at_once(store: SqliteStore) -> None:
+    counting = CountingStore(store)
+    faulty = FaultyStore(counting)
+    server = Server(faulty, limits=Limits(), clock=FakeClock(), epoch="e")
+    for number in range(5):
+        await server.send(await server.conversation(), f"r{number}")
+    faulty.fail(times=5)
+    for number in range(5):
+        with pytest.raises(StoreUnavailable):
+            await server.runs.abort(ANNA, RequestId(f"r{number}"))
+    counting.loads = 0
+    counting.gate.clear()
+    remembering = asyncio.ensure_future(server.lanes.remember())
+    async with asyncio.timeout(30):
+        while counting.loads < 5:
+            await asyncio.sleep(0)
+    counting.gate.set()
+    await remembering
+    assert {live.request_id for live in server.lanes.open_runs()} == {RequestId(f"r{number}") for number in range(5)}
+
+
 async def test_a_hello_hears_of_a_run_whose_lane_was_forgotten(store: SqliteStore) -> None:
     faulty = FaultyStore(store)
     server = Server(faulty, limits=Limits(), clock=FakeClock(), epoch="e")

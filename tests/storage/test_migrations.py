@@ -128,7 +128,7 @@ async def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, steps: Path
     (steps / "0900_bad.py").write_text(
         "def sqlite(connection):\n    connection.execute('CREATE TABLE half (a)')\n    connection.execute('nonsense')\n"
     )
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="0900_bad failed, and everything is as it was before"):
         await migrate_sqlite(path, clock=FakeClock())
     assert query(path, "SELECT name FROM sqlite_master") == []
 

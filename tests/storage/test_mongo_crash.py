@@ -7,9 +7,9 @@ through a new store. On a real server as well, where BATON_TEST_MONGO_URI names 
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from mongomock_motor import AsyncMongoMockClient
@@ -17,95 +17,34 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import AutoReconnect, BulkWriteError
 
 from baton.core.errors import LeaseLost, StoreUnavailable
-from baton.core.ids import ConversationId, PromptId, new_object_id
-from baton.core.lifecycle import OPEN_RUN
-from baton.core.models import Conversation, PromptStatus, Run, RunStatus
-from baton.core.permissions import revoke
-from baton.core.stored import Change, Committed, JournalTrim, Known, Lost, PromptMove, Refused, RunMove
+from baton.core.ids import new_object_id
+from baton.core.models import PromptStatus, RunStatus
+from baton.core.stored import Change, Committed, Known, Lost, PromptMove, Refused, RunMove
 from baton.storage import mongo_commit, mongo_pending
 from baton.storage.migrate import migrate
-from baton.storage.mongo import COLLECTIONS, MongoStore, mongo_migrations
+from baton.storage.mongo import mongo_migrations
 from baton.testing import samples
 from baton.testing.clock import FakeClock
-from tests.storage.mongo_watcher import WRITES, Call, WatchedClient, Watcher
+from tests.storage.mongo_stories import (
+    ASKED,
+    CASES,
+    NOTED,
+    STANDING,
+    Died,
+    Failing,
+    Place,
+    Story,
+    answer,
+    end,
+    import_lines,
+    messages_only,
+    prepared,
+    states_of,
+)
+from tests.storage.mongo_watcher import Call
 
 SERVER = os.environ.get("BATON_TEST_MONGO_URI")
 URI = SERVER or "mongodb://mock"
-
-Dump: TypeAlias = dict[str, list[dict[str, Any]]]
-
-
-ASKED = PromptId("0" * 24)
-STANDING = samples.grant()
-NOTED = samples.audit_entry(ConversationId(new_object_id()))
-
-
-class Died(Exception):
-    """The process is no more: no call after this one reaches the server."""
-
-
-class Failing:
-    """Lets some writes pass once armed, then fails every call (a process that died) or every write (a server)."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-        self._left: int | None = None
-        self.writes = 0
-
-    def arm(self, passing: int) -> None:
-        """From now on, let so many writes pass."""
-        self._left = passing
-
-    def heal(self) -> None:
-        """From now on, let everything pass."""
-        self._left = None
-
-    async def __call__(self, call: Call) -> None:
-        is_write = call.method in WRITES
-        if self._left is not None and self._left <= 0 and (is_write or isinstance(self._error, Died)):
-            raise self._error
-        self.writes += is_write
-        if self._left is not None and is_write:
-            self._left -= 1
-
-
-@dataclass(slots=True)
-class Place:
-    """One database, and stores on it."""
-
-    client: Any
-    name: str
-    clock: FakeClock
-
-    async def store(self, watcher: Watcher | None = None, clock: FakeClock | None = None) -> MongoStore:
-        """A new open store; a process of its own as far as the database can tell."""
-        client = self.client if watcher is None else WatchedClient(self.client, watcher)
-        store = MongoStore(URI, clock=clock or self.clock, database=self.name, client=client)
-        await store.open()
-        return store
-
-    async def begin_with(self, changes: Sequence[Change]) -> None:
-        """Empty it, then commit these."""
-        for name in COLLECTIONS:
-            await self.client[self.name][name].delete_many({})
-        store = await self.store()
-        assert await store.commit(changes) == [Committed()] * len(changes)
-        await store.close()
-
-    async def dump(self) -> Dump:
-        """Every document that is served, without the keys of journal rows, which differ between two attempts."""
-        found: Dump = {}
-        for name in COLLECTIONS:
-            if name not in ("pending_changes", "leases", "meta"):
-                documents = [document async for document in self.client[self.name][name].find({})]
-                found[name] = sorted(documents, key=lambda document: (document.get("seq", 0), str(document["_id"])))
-        for row in found["run_journal"]:
-            del row["_id"]
-        return found
-
-    async def pending(self) -> int:
-        """How many parts of changes are announced."""
-        return int(await self.client[self.name]["pending_changes"].count_documents({}))
 
 
 @pytest.fixture
@@ -119,135 +58,14 @@ async def place() -> AsyncIterator[Place]:
     client.close()
 
 
-# --- what is committed -----------------------------------------------------------------------------------------
-
-
-def _send(conversation: Conversation, run: Run) -> list[Change]:
-    return [samples.send(conversation)]
-
-
-def _first_send(conversation: Conversation, run: Run) -> list[Change]:
-    return [samples.send(samples.conversation(), is_new=True)]
-
-
-def _import(conversation: Conversation, run: Run) -> list[Change]:
-    new = samples.conversation(seq=5, ordinal=5)
-    lines = tuple(samples.message(new.id, ordinal=n, seq=n) for n in range(1, 6))
-    return [Change(conversation_id=new.id, conversation=new, is_new=True, messages=lines)]
-
-
-def _end(conversation: Conversation, run: Run) -> list[Change]:
-    ended = replace(run, status=RunStatus.COMPLETED, seq=9, bridge_seq=3, user_message=None)
-    spoken = tuple(
-        samples.message(conversation.id, request_id=run.request_id, ordinal=n, seq=9, covers_bridge_seq=3)
-        for n in (2, 3)
-    )
-    prompt = samples.prompt(conversation.id, run.request_id, id=ASKED, seq=4)
-    return [
-        Change(
-            conversation_id=conversation.id,
-            conversation=replace(conversation, seq=9, ordinal=3),
-            runs=(RunMove(run=ended, expect=OPEN_RUN),),
-            messages=spoken,
-            prompts=(
-                PromptMove(prompt=replace(prompt, status=PromptStatus.CANCELLED, seq=9), expect=PromptStatus.PENDING),
-            ),
-            trims=(JournalTrim(request_id=run.request_id, up_to_bridge_seq=3),),
-        )
-    ]
-
-
-def _question(conversation: Conversation, run: Run) -> list[Change]:
-    prompt = samples.prompt(conversation.id, run.request_id, seq=7)
-    waiting = replace(run, status=RunStatus.AWAITING_INPUT, seq=7, bridge_seq=4)
-    return [
-        Change(
-            conversation_id=conversation.id,
-            conversation=replace(conversation, seq=7),
-            runs=(RunMove(run=waiting, expect=frozenset({run.status})),),
-            prompts=(PromptMove(prompt=prompt, expect=None),),
-            journal=samples.journal_row(conversation.id, run.request_id, seq=7, bridge_seq=4),
-        )
-    ]
-
-
-def _messages_only(conversation: Conversation, run: Run) -> list[Change]:
-    spoken = samples.message(conversation.id, request_id=run.request_id, ordinal=2, seq=5, covers_bridge_seq=2)
-    changed = replace(conversation, seq=5, ordinal=2)
-    return [Change(conversation_id=conversation.id, conversation=changed, messages=(spoken,))]
-
-
-def _answer(conversation: Conversation, run: Run) -> list[Change]:
-    prompt = samples.prompt(conversation.id, run.request_id, id=ASKED, seq=4)
-    answered = replace(prompt, status=PromptStatus.ANSWERED, selected_option="allow_always", seq=5)
-    entries = [samples.audit_entry(conversation.id, request_id=run.request_id, prompt_id=ASKED) for _ in range(2)]
-    return [
-        Change(
-            conversation_id=conversation.id,
-            conversation=replace(conversation, seq=5),
-            runs=(RunMove(run=replace(run, seq=5), expect=OPEN_RUN),),
-            prompts=(PromptMove(prompt=answered, expect=PromptStatus.PENDING),),
-            grants=(samples.grant(conversation.id), samples.grant(), revoke(STANDING, samples.at(5))),
-            audit=tuple(entries),
-        )
-    ]
-
-
-def _revoke(conversation: Conversation, run: Run) -> list[Change]:
-    grants = (revoke(STANDING, samples.at(5)),)
-    return [Change(conversation_id=conversation.id, conversation=replace(conversation, seq=5), grants=grants)]
-
-
-CASES = [_send, _first_send, _import, _end, _question, _messages_only, _answer, _revoke]
-Case: TypeAlias = Callable[[Conversation, Run], list[Change]]
-
-
-def prepared() -> tuple[list[Change], Conversation, Run]:
-    """A running run with rows in the journal, a pending prompt, a grant and a noted decision: what every case finds."""
-    send = samples.send(samples.conversation(), is_new=True, status=RunStatus.RUNNING)
-    assert send.conversation is not None
-    assert send.new_run is not None
-    conversation, run = replace(send.conversation, seq=4), send.new_run
-    rows = [samples.journal_row(conversation.id, run.request_id, seq=seq, bridge_seq=seq - 1) for seq in (2, 3)]
-    asked = PromptMove(prompt=samples.prompt(conversation.id, run.request_id, id=ASKED, seq=4), expect=None)
-    changes = [
-        send,
-        *(Change(conversation_id=conversation.id, journal=row) for row in rows),
-        Change(
-            conversation_id=conversation.id,
-            conversation=conversation,
-            prompts=(asked,),
-            grants=(STANDING,),
-            audit=(NOTED,),
-        ),
-    ]
-    return changes, conversation, run
-
-
-@pytest.fixture(params=CASES, ids=lambda case: case.__name__.strip("_"))
-def story(request: pytest.FixtureRequest) -> tuple[list[Change], list[Change]]:
+@pytest.fixture(params=CASES, ids=lambda case: case.__name__)
+def story(request: pytest.FixtureRequest) -> Story:
     """What is there, and what is committed then."""
     before, conversation, run = prepared()
     return before, request.param(conversation, run)
 
 
-async def states_of(place: Place, story: tuple[list[Change], list[Change]]) -> tuple[Dump, Dump, int]:
-    """The database before, the database after, and how many writes lie between."""
-    before, changes = story
-    await place.begin_with(before)
-    state_before = await place.dump()
-    counting = Failing(Died())
-    store = await place.store(counting)
-    counting.writes = 0
-    assert await store.commit(changes) == [Committed()] * len(changes)
-    writes = counting.writes
-    await store.close()
-    return state_before, await place.dump(), writes
-
-
-async def test_a_process_that_dies_between_two_writes_leaves_all_or_nothing(
-    place: Place, story: tuple[list[Change], list[Change]]
-) -> None:
+async def test_a_process_that_dies_between_two_writes_leaves_all_or_nothing(place: Place, story: Story) -> None:
     state_before, state_after, writes = await states_of(place, story)
     seen = set()
     for survived in range(writes + 1):
@@ -274,7 +92,7 @@ async def test_a_process_that_dies_between_two_writes_leaves_all_or_nothing(
 
 
 async def test_a_server_that_fails_between_two_writes_leaves_all_or_nothing_to_the_next_turn(
-    place: Place, story: tuple[list[Change], list[Change]]
+    place: Place, story: Story
 ) -> None:
     state_before, state_after, writes = await states_of(place, story)
     for survived in range(writes):
@@ -293,7 +111,7 @@ async def test_a_server_that_fails_between_two_writes_leaves_all_or_nothing_to_t
 
 async def test_the_commit_of_a_caller_that_is_cancelled_is_finished(place: Place) -> None:
     before, conversation, run = prepared()
-    changes = _end(conversation, run)
+    changes = end(conversation, run)
     _, state_after, _ = await states_of(place, (before, changes))
     await place.begin_with(before)
     reached, let_go = asyncio.Event(), asyncio.Event()
@@ -319,7 +137,7 @@ async def test_closing_does_not_wait_for_ever_for_a_server_that_hangs(
 ) -> None:
     monkeypatch.setattr(mongo_commit, "FINISH_S", 0.01)
     before, conversation, run = prepared()
-    changes = _end(conversation, run)
+    changes = end(conversation, run)
     _, state_after, _ = await states_of(place, (before, changes))
     await place.begin_with(before)
     reached = asyncio.Event()
@@ -346,7 +164,7 @@ async def test_a_change_larger_than_one_document_is_announced_in_parts(
 ) -> None:
     monkeypatch.setattr(mongo_pending, "_PART_BYTES", 500)
     before, conversation, run = prepared()
-    story = before, _import(conversation, run)
+    story = before, import_lines(conversation, run)
     state_before, state_after, _ = await states_of(place, story)
     most = 0
 
@@ -374,7 +192,7 @@ async def test_a_change_of_which_a_part_is_missing_was_never_begun(
     doomed = await place.store(failing)
     failing.arm(1)
     with pytest.raises(Died):
-        await doomed.commit(_import(conversation, run))
+        await doomed.commit(import_lines(conversation, run))
     await place.client[place.name]["pending_changes"].delete_one({"number": 2})
     assert await place.pending() > 0
     successor = await place.store()
@@ -410,7 +228,7 @@ async def test_a_change_that_is_overtaken_grants_and_notes_nothing(place: Place)
             await place.client[place.name]["runs"].update_many({}, {"$set": {"status": "aborted"}})
 
     store = await place.store(interfere)
-    (change,) = _answer(conversation, run)
+    (change,) = answer(conversation, run)
     assert await store.commit([change]) == [Lost()]
     assert [await store.grant(grant.id) for grant in change.grants] == [None, None, STANDING]
     assert (await store.audit()).items == (NOTED,)
@@ -429,7 +247,7 @@ async def test_one_whose_lease_ran_out_writes_nothing(place: Place) -> None:
     assert await new.acquire_lease("new")
     state = await place.dump()
     with pytest.raises(LeaseLost):
-        await old.commit(_end(conversation, run))
+        await old.commit(end(conversation, run))
     with pytest.raises(LeaseLost):
         await old.renew_lease()
     assert await place.dump() == state
@@ -450,7 +268,7 @@ async def test_what_one_announced_after_its_lease_ran_out_is_never_written(place
     await new.repair()
     failing.arm(1)
     with pytest.raises(Died):
-        await old.commit(_end(conversation, run))
+        await old.commit(end(conversation, run))
     assert await place.pending() == 1
     await new.close()
     last = await place.store()
@@ -509,7 +327,7 @@ async def test_rows_of_one_conversation_reach_the_disk_in_their_order(place: Pla
 
     store = await place.store(note)
     row = Change(conversation_id=conversation.id, journal=samples.journal_row(conversation.id, run.request_id, seq=5))
-    (middle,) = _messages_only(replace(conversation, seq=5), run)
+    (middle,) = messages_only(replace(conversation, seq=5), run)
     last = Change(conversation_id=conversation.id, journal=samples.journal_row(conversation.id, run.request_id, seq=7))
     middle = replace(middle, conversation=replace(conversation, seq=6))
     await store.commit([row, middle, last])

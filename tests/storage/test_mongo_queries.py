@@ -1,7 +1,7 @@
 """Every question that the contract makes the store ask is limited and has an index that answers it."""
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -9,8 +9,20 @@ import pytest
 from mongomock_motor import AsyncMongoMockClient
 from motor.motor_asyncio import AsyncIOMotorClient
 
-from baton.core.ids import BridgeId, RequestId, new_object_id
-from baton.core.models import PromptStatus, RunStatus
+from baton.core.ids import (
+    AttachmentId,
+    BridgeId,
+    ConversationId,
+    MessageId,
+    ProjectId,
+    PromptId,
+    RequestId,
+    TokenId,
+    new_object_id,
+)
+from baton.core.models import ConversationStatus, PromptStatus, RunStatus
+from baton.core.permissions import GrantId
+from baton.core.ports import Store
 from baton.core.stored import Change, Committed, ConversationFilter, Known, Refused
 from baton.storage.migrate import migrate
 from baton.storage.mongo import MongoStore, mongo_migrations
@@ -115,14 +127,108 @@ class TestQueries(StoreContract):
             await migrate(target)
         watched = WatchedClient(client, write_down)
         yield lambda: MongoStore(URI, clock=clock, database="baton", client=watched)
-        database = client["baton"]
-        indexes = {
-            name: [entry["key"] for entry in (await database[name].index_information()).values()]
-            for name in await database.list_collection_names()
-        }
+        indexes = await indexes_of(client["baton"])
         complaints = {text for call in calls if (text := complaint(call, indexes))}
         assert calls, "nothing was watched"
         assert not complaints, "\n".join(sorted(complaints))
+
+
+async def indexes_of(database: Any) -> dict[str, list[Keys]]:
+    """The keys of every index, by collection."""
+    return {
+        name: [entry["key"] for entry in (await database[name].index_information()).values()]
+        for name in await database.list_collection_names()
+    }
+
+
+NOW = samples.START
+ID = new_object_id()
+"""Of nothing: what a verb asks the server does not depend on whether it is there."""
+VERBS: Mapping[str, Callable[[MongoStore], Awaitable[object]]] = {
+    "open": lambda store: store.open(),
+    "close": lambda store: store.close(),
+    "acquire_lease": lambda store: store.acquire_lease("h"),
+    "renew_lease": lambda store: store.renew_lease(),
+    "epoch": lambda store: store.epoch(),
+    "commit": lambda store: store.commit([samples.send(samples.conversation(), is_new=True)]),
+    "repair": lambda store: store.repair(),
+    "open_conversations": lambda store: store.open_conversations(),
+    "load_lane": lambda store: load_some_lane(store),
+    "changes_after": lambda store: store.changes_after(ConversationId(ID), 5, 10),
+    "history": lambda store: store.history(ConversationId(ID), before=9, after=2),
+    "message": lambda store: store.message(MessageId(ID)),
+    "run": lambda store: store.run(RequestId("r")),
+    "runs": lambda store: store.runs(frozenset(RunStatus)),
+    "prompt": lambda store: store.prompt(PromptId(ID)),
+    "prompts": lambda store: store.prompts(PromptStatus.PENDING, ConversationId(ID)),
+    "conversation": lambda store: store.conversation(ConversationId(ID)),
+    "conversations": lambda store: store.conversations(ConversationFilter(project_id=ProjectId(ID))),
+    "purge_conversation": lambda store: store.purge_conversation(ConversationId(ID)),
+    "standing_grants": lambda store: store.standing_grants(),
+    "grants": lambda store: store.grants(ConversationId(ID), ProjectId(ID)),
+    "grant": lambda store: store.grant(GrantId(ID)),
+    "put_grant": lambda store: store.put_grant(samples.grant()),
+    "audit": lambda store: store.audit(conversation_id=ConversationId(ID)),
+    "bypassing": lambda store: store.bypassing(),
+    "note_alive": lambda store: store.note_alive(NOW),
+    "alive_at": lambda store: store.alive_at(),
+    "put_project": lambda store: store.put_project(samples.project()),
+    "project": lambda store: store.project(ProjectId(ID)),
+    "projects": lambda store: store.projects(),
+    "delete_project": lambda store: store.delete_project(ProjectId(ID)),
+    "put_attachment": lambda store: store.put_attachment(samples.attachment(), b"1234"),
+    "attachment": lambda store: store.attachment(AttachmentId(ID)),
+    "attachment_content": lambda store: store.attachment_content(AttachmentId(ID)),
+    "search": lambda store: store.search("some words", project_id=ProjectId(ID)),
+    "counts": lambda store: store.counts(),
+    "probe": lambda store: store.probe(),
+    "add_token": lambda store: store.add_token(samples.api_token()),
+    "token": lambda store: store.token(TokenId(ID)),
+    "tokens": lambda store: store.tokens(),
+    "live_tokens": lambda store: store.live_tokens(),
+    "bind_token": lambda store: store.bind_token(TokenId(ID), BridgeId("b")),
+    "revoke_token": lambda store: store.revoke_token(TokenId(ID), NOW),
+    "note_token_use": lambda store: store.note_token_use({TokenId(ID): NOW}),
+    "use_attachments": lambda store: store.use_attachments(ConversationId(ID), [AttachmentId(ID)]),
+    "remove_unused_attachments": lambda store: store.remove_unused_attachments(NOW, 10),
+    "remove_stray_content": lambda store: store.remove_stray_content(NOW, 10),
+    "remove_ended_journals": lambda store: store.remove_ended_journals(10),
+    "unchanged_conversations": lambda store: store.unchanged_conversations(ConversationStatus.ACTIVE, NOW),
+}
+"""Every verb of the port, once."""
+
+
+async def load_some_lane(store: MongoStore) -> None:
+    """A lane with everything in it."""
+    send = samples.send(samples.conversation(), is_new=True, status=RunStatus.RUNNING)
+    await store.commit([send])
+    assert await store.load_lane(send.conversation_id) is not None
+
+
+def test_every_verb_of_the_port_is_in_the_list() -> None:
+    assert set(VERBS) == {name for name in vars(Store) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_every_verb_asks_only_what_an_index_answers(verb: str) -> None:
+    calls: list[Call] = []
+
+    async def write_down(call: Call) -> None:
+        calls.append(call)
+
+    client: Any = AsyncMongoMockClient()
+    async with mongo_migrations(URI, clock=FakeClock(), database="baton", client=client) as target:
+        await migrate(target)
+    store = MongoStore(URI, clock=FakeClock(), database="baton", client=WatchedClient(client, write_down))
+    await store.open()
+    await store.acquire_lease("h")
+    if verb not in ("open", "close"):
+        calls.clear()
+    await VERBS[verb](store)
+    indexes = await indexes_of(client["baton"])
+    assert calls, "nothing was watched"
+    assert [text for call in calls if (text := complaint(call, indexes))] == []
+    await store.close()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from itertools import accumulate
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from baton.core.tally import Spread
+from baton.core.tally import PoolTally, Spread
 from baton.services.catalog import Services
 from baton.web.fanout import Fanout
 from baton.web.sockets import SocketServer
@@ -16,7 +16,10 @@ from baton.web.throttle import Throttle
 class Numbers(Collector):
     """All that one server counts beside requests and jobs (`metrics`)."""
 
-    def __init__(self, services: Services, fanout: Fanout, sockets: SocketServer, throttle: Throttle) -> None:
+    def __init__(
+        self, services: Services, fanout: Fanout, sockets: SocketServer, throttle: Throttle, pool: PoolTally
+    ) -> None:
+        self._pool = pool
         self._services = services
         self._fanout = fanout
         self._sockets = sockets
@@ -26,6 +29,7 @@ class Numbers(Collector):
         """Every family, also of what has not happened yet where its labels are known."""
         yield from self._stream()
         yield from self._store()
+        yield from self._connections()
         yield from self._queues()
         yield from self._endings()
 
@@ -45,6 +49,24 @@ class Numbers(Collector):
         yield CounterMetricFamily(
             "baton_store_write_failures", "Commits that the store did not take", value=tally.write_failures
         )
+
+    def _connections(self) -> Iterator[Metric]:
+        pool = self._pool
+        connections = GaugeMetricFamily("baton_store_pool_connections", "Connections to MongoDB", labels=("state",))
+        connections.add_metric(["in_use"], pool.in_use)
+        connections.add_metric(["idle"], pool.idle)
+        yield connections
+        yield GaugeMetricFamily("baton_store_pool_waiting", "Operations that wait for one", value=pool.waiting)
+        yield _histogram("baton_store_pool_checkout_seconds", "How long operations waited for one", pool.checkout_s)
+        failures = CounterMetricFamily("baton_store_pool_failures", "Operations that got none", labels=("reason",))
+        for reason in ("timeout", "connection_error", "pool_closed"):
+            failures.add_metric([reason], pool.checkout_failures[reason])
+        closed = CounterMetricFamily("baton_store_pool_closed", "Connections that were closed", labels=("reason",))
+        for reason in ("idle", "stale", "error", "pool_closed"):
+            closed.add_metric([reason], pool.closed[reason])
+        yield from (failures, closed)
+        yield CounterMetricFamily("baton_store_pool_opened", "Connections that were opened", value=pool.opened)
+        yield CounterMetricFamily("baton_store_pool_cleared", "Times that the server failed", value=pool.cleared)
 
     def _queues(self) -> Iterator[Metric]:
         intake = self._services.intake
