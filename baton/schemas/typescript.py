@@ -51,6 +51,7 @@ _REST: Final[tuple[type[Schema], ...]] = (
     answers.AttachmentAnswer,
     answers.SearchAnswer,
     answers.StatsAnswer,
+    answers.SeriesAnswer,
     answers.LatencyAnswer,
     answers.IdentityAnswer,
     answers.HealthAnswer,

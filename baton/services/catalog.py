@@ -94,7 +94,7 @@ def build_services(
         transfer=Transfer(store=store, publisher=publisher, clock=clock, limits=limits),
         history=History(store=store, publisher=publisher, link=link, clock=clock, limits=limits),
         bridges=Bridges(store=store, link=link, limits=limits),
-        stats=Stats(store=store),
+        stats=Stats(store=store, clock=clock),
         tokens=Tokens(store=store, clock=clock, given=given_tokens or {}),
         store=store,
         link=link,

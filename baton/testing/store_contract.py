@@ -19,12 +19,15 @@ from baton.testing.store_rules_lists import ListRules
 from baton.testing.store_rules_permissions import PermissionRules
 from baton.testing.store_rules_read import ReadRules
 from baton.testing.store_rules_search import SearchRules
+from baton.testing.store_rules_series import SeriesRules
 from baton.testing.store_rules_tokens import TokenRules
 
 Connect: TypeAlias = Callable[[], Store]
 
 
-class StoreContract(CommitRules, ReadRules, ListRules, SearchRules, PermissionRules, TokenRules, CleaningRules):
+class StoreContract(
+    CommitRules, ReadRules, ListRules, SearchRules, PermissionRules, SeriesRules, TokenRules, CleaningRules
+):
     """Every rule of the port. Subclass it in a test module and provide `connect`."""
 
     @pytest.fixture

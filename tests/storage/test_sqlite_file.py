@@ -18,6 +18,7 @@ from baton.core.errors import ConfigError, LeaseLost, Overloaded, StoreUnavailab
 from baton.core.ids import AttachmentId, BridgeId, ConversationId, MessageId, ProjectId, new_object_id
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, ConversationStatus, PromptStatus
+from baton.core.series import BucketWidth, Span
 from baton.core.stored import Change, Committed, ConversationFilter, Refused
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
@@ -431,6 +432,7 @@ async def exercise(store: SqliteStore) -> None:
     await store.project(project.id)
     await store.delete_project(project.id)
     await exercise_tokens(store)
+    await store.series(Span(since=samples.START, width=BucketWidth.DAY, count=2))
     await store.purge_conversation(conversation.id)
 
 

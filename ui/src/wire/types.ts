@@ -963,6 +963,30 @@ export interface StatsAnswer {
   readonly decisions: Readonly<Record<string, number>>;
 }
 
+/** Buckets without a gap, the earliest first, also empty ones; `until` is the end of the last. */
+export interface SeriesAnswer {
+  readonly ok: true;
+  readonly since: Timestamp;
+  readonly until: Timestamp;
+  readonly bucket: BucketWidth;
+  readonly buckets: readonly Bucket[];
+}
+
+/** How much time one bucket holds. */
+export type BucketWidth = "hour" | "day";
+
+/** What ended in a stretch of time. The latencies are those of the `answers` of people, null without any. */
+export interface Bucket {
+  readonly startAt: Timestamp;
+  readonly runs: Readonly<Record<string, number>>;
+  readonly usage: Usage;
+  readonly costUsd: number;
+  readonly prompts: Readonly<Record<string, number>>;
+  readonly answers: number;
+  readonly medianLatencyMs: number | null;
+  readonly p95LatencyMs: number | null;
+}
+
 /** What one round through each part takes now; `bridgeRoundTripMs` is null without a bridge. */
 export interface LatencyAnswer {
   readonly ok: true;
