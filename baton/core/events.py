@@ -10,7 +10,17 @@ from typing import TypeAlias
 
 from baton.core.frames import AgentOffer, Workspace
 from baton.core.ids import BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId
-from baton.core.models import Conversation, ConversationState, Failure, Message, PermissionMode, Prompt, Run, Usage
+from baton.core.models import (
+    Conversation,
+    ConversationState,
+    Failure,
+    Message,
+    PermissionMode,
+    Project,
+    Prompt,
+    Run,
+    Usage,
+)
 from baton.core.stream import StreamEvent
 
 
@@ -162,6 +172,20 @@ class ConversationDeleted:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectUpdated:
+    """A project was made or changed."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectDeleted:
+    """The project is gone; its conversations are not."""
+
+    project_id: ProjectId
+
+
+@dataclass(frozen=True, slots=True)
 class PromptEscalated:
     """A prompt waits and nobody answers: tell louder."""
 
@@ -212,6 +236,8 @@ GlobalEvent: TypeAlias = (
     | ConversationCreated
     | ConversationUpdated
     | ConversationDeleted
+    | ProjectUpdated
+    | ProjectDeleted
     | PromptEscalated
     | BridgesChanged
     | ServerDraining

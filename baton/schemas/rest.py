@@ -205,6 +205,17 @@ class CreateGrantSchema(Payload):
     expires_at = Moment(allow_none=True)
 
 
+class CreateWideGrantSchema(Payload):
+    """`POST /api/permissions`."""
+
+    command = commands.CreateWideGrant
+    tool_name = Name(required=True)
+    pattern = Text(allow_none=True, most=MAX_PATTERN_CHARS)
+    project_id = ObjectId("project", allow_none=True)
+    effect = fields.Enum(GrantEffect, by_value=True)
+    expires_at = Moment(allow_none=True)
+
+
 class AuditQuerySchema(Payload):
     """`GET /api/audit`."""
 

@@ -28,6 +28,7 @@ from baton.schemas.resources import (
     FailureSchema,
     MessageSchema,
     OwnId,
+    ProjectSchema,
     PromptSchema,
     QueueSchema,
     Resource,
@@ -265,6 +266,18 @@ class ConversationDeletedToldSchema(Resource):
     project_id = OwnId(allow_none=True)
 
 
+class ProjectToldSchema(Resource):
+    """`project:updated`."""
+
+    project = fields.Nested(ProjectSchema)
+
+
+class ProjectDeletedToldSchema(Resource):
+    """`project:deleted`."""
+
+    project_id = OwnId()
+
+
 class EscalationToldSchema(Resource):
     """`permission_escalation`: a question waits and nobody answers."""
 
@@ -314,6 +327,8 @@ GLOBAL_EVENTS: Final[Mapping[str, type[Resource]]] = {
     "chat:conversation-created": ConversationToldSchema,
     "conversation:updated": ConversationToldSchema,
     "conversation:deleted": ConversationDeletedToldSchema,
+    "project:updated": ProjectToldSchema,
+    "project:deleted": ProjectDeletedToldSchema,
     "permission_escalation": EscalationToldSchema,
     "bridge:status": BridgesToldSchema,
     "chat:resync": ResyncToldSchema,

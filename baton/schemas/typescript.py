@@ -62,6 +62,7 @@ _REST: Final[tuple[type[Schema], ...]] = (
     rest.PatchConversationSchema,
     rest.ForkConversationSchema,
     rest.CreateGrantSchema,
+    rest.CreateWideGrantSchema,
     rest.CreateProjectSchema,
     rest.PatchProjectSchema,
     rest.ImportSessionSchema,

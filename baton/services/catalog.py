@@ -89,7 +89,7 @@ def build_services(
         runs=Runs(store=store, lanes=lanes, link=link, dispatcher=dispatcher, judge=judge, limits=limits),
         prompts=prompts,
         permissions=Permissions(store=store, lanes=lanes, asking=asking, clock=clock),
-        projects=Projects(store=store, clock=clock),
+        projects=Projects(store=store, publisher=publisher, clock=clock),
         attachments=Attachments(store=store, clock=clock, limits=limits),
         transfer=Transfer(store=store, publisher=publisher, clock=clock, limits=limits),
         history=History(store=store, publisher=publisher, link=link, clock=clock, limits=limits),

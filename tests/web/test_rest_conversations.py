@@ -121,3 +121,23 @@ async def test_a_conversation_that_is_not_there_is_not_found(rest: Stage) -> Non
         for unknown in (new_object_id(), "nonsense"):
             answered = await rest.ask(route.method, route.path.replace("{conversationId}", unknown))
             assert (answered.status, answered.code) == (404, "not_found"), route.path
+
+
+async def test_a_wide_grant_lives_through_rest(rest: Stage) -> None:
+    project = (await rest.ask("POST", "/api/projects", json={"name": "Garden"})).body["project"]["id"]
+    body = {"toolName": "Bash", "pattern": "npm test:*", "projectId": project, "effect": "deny"}
+    given = await rest.ask("POST", "/api/permissions", json=body, token="admin-token")
+    assert (given.status, given.body["permission"]["scope"]) == (201, "project")
+    assert (await rest.get("/api/permissions", token="admin-token"))["permissions"] == [given.body["permission"]]
+    path = f"/api/permissions/{given.body['permission']['id']}"
+    assert (await rest.ask("DELETE", path, token="admin-token")).body["permission"]["status"] == "revoked"
+    assert (await rest.ask("DELETE", path, token="admin-token")).code == "already_resolved"
+    assert (await rest.get("/api/permissions", token="admin-token"))["permissions"] == []
+    wrong = await rest.ask(
+        "POST",
+        "/api/permissions",
+        json={"toolName": "no tool!", "expiresAt": "2020-01-01T00:00:00Z"},
+        token="admin-token",
+    )
+    assert set(wrong.body["error"]["fields"]) == {"toolName", "expiresAt"}
+    assert (await rest.ask("GET", "/api/permissions")).code == "forbidden"

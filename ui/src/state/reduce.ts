@@ -79,6 +79,8 @@ const GLOBAL_EVENTS: Readonly<Record<keyof GlobalEvents, true>> = {
   "chat:conversation-created": true,
   "conversation:updated": true,
   "conversation:deleted": true,
+  "project:updated": true,
+  "project:deleted": true,
   permission_escalation: true,
   "bridge:status": true,
   "chat:resync": true,
@@ -239,6 +241,10 @@ function afterGlobal(state: PageState, event: GlobalEvent, now: number): PageSta
       return lists.withConversations(state, [event.payload.conversation]);
     case "conversation:deleted":
       return lists.withDeleted(state, event.payload.conversationId);
+    case "project:updated":
+      return lists.withProject(state, event.payload.project);
+    case "project:deleted":
+      return lists.withoutProject(state, event.payload.projectId);
     case "permission_escalation":
       return { ...state, escalations: withEntry(state.escalations, event.payload.promptId, event.payload) };
     case "bridge:status":

@@ -777,6 +777,26 @@ export interface ConversationDeletedTold {
   readonly projectId: string | null;
 }
 
+/** `project:updated`. */
+export interface ProjectTold {
+  readonly project: Project;
+}
+
+/** A named folder of conversations. */
+export interface Project {
+  readonly id: string;
+  readonly name: string;
+  readonly workingDirectory: string | null;
+  readonly userId: string;
+  readonly createdAt: Timestamp;
+  readonly updatedAt: Timestamp;
+}
+
+/** `project:deleted`. */
+export interface ProjectDeletedTold {
+  readonly projectId: string;
+}
+
 /** `permission_escalation`: a question waits and nobody answers. */
 export interface EscalationTold {
   readonly conversationId: string;
@@ -911,16 +931,6 @@ export interface AuditEntry {
 export interface ProjectAnswer {
   readonly ok: true;
   readonly project: Project;
-}
-
-/** A named folder of conversations. */
-export interface Project {
-  readonly id: string;
-  readonly name: string;
-  readonly workingDirectory: string | null;
-  readonly userId: string;
-  readonly createdAt: Timestamp;
-  readonly updatedAt: Timestamp;
 }
 
 /** Projects, newest first. */
@@ -1117,6 +1127,15 @@ export interface CreateGrant {
   readonly expiresAt?: Timestamp | null;
 }
 
+/** `POST /api/permissions`. */
+export interface CreateWideGrant {
+  readonly toolName: string;
+  readonly pattern?: string | null;
+  readonly projectId?: string | null;
+  readonly effect?: GrantEffect;
+  readonly expiresAt?: Timestamp | null;
+}
+
 /** `POST /api/projects`. */
 export interface CreateProject {
   readonly name: string;
@@ -1213,6 +1232,8 @@ export interface GlobalEvents {
   "chat:conversation-created": ConversationTold;
   "conversation:updated": ConversationTold;
   "conversation:deleted": ConversationDeletedTold;
+  "project:updated": ProjectTold;
+  "project:deleted": ProjectDeletedTold;
   "permission_escalation": EscalationTold;
   "bridge:status": BridgesTold;
   "chat:resync": ResyncTold;
