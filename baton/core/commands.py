@@ -149,6 +149,17 @@ class CreateGrant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreateWideGrant:
+    """The same in every conversation of a project, or in all there are (`project_id` None)."""
+
+    tool_name: str
+    pattern: str | None = None
+    project_id: ProjectId | None = None
+    effect: GrantEffect = GrantEffect.ALLOW
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateProject:
     """Make a project."""
 

@@ -10,7 +10,17 @@ from typing import TypeAlias
 
 from baton.core.frames import AgentOffer, Workspace
 from baton.core.ids import BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId, UserId
-from baton.core.models import Conversation, ConversationState, Failure, Message, PermissionMode, Prompt, Run, Usage
+from baton.core.models import (
+    Conversation,
+    ConversationState,
+    Failure,
+    Message,
+    PermissionMode,
+    Project,
+    Prompt,
+    Run,
+    Usage,
+)
 from baton.core.stream import StreamEvent
 
 
@@ -172,6 +182,20 @@ class ConversationSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectUpdated:
+    """A project was made or changed."""
+
+    project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectDeleted:
+    """The project is gone; its conversations are not."""
+
+    project_id: ProjectId
+
+
+@dataclass(frozen=True, slots=True)
 class PromptEscalated:
     """A prompt waits and nobody answers: tell louder."""
 
@@ -223,6 +247,8 @@ GlobalEvent: TypeAlias = (
     | ConversationUpdated
     | ConversationDeleted
     | ConversationSeen
+    | ProjectUpdated
+    | ProjectDeleted
     | PromptEscalated
     | BridgesChanged
     | ServerDraining

@@ -33,6 +33,7 @@ from baton.core.models import (
     RunStatus,
 )
 from baton.core.permissions import AuditEntry, Grant, GrantId
+from baton.core.series import Bucket, Span
 from baton.core.stored import (
     Change,
     ConversationFilter,
@@ -264,6 +265,13 @@ class Store(Protocol):
         ...
 
     async def counts(self) -> StoreCounts: ...
+
+    async def series(self, span: Span) -> Sequence[Bucket]:
+        """What ended in each bucket of the span: runs by `finished_at`, prompts by the audit; as many as it has.
+
+        Runs of purged conversations count. Raises TooLarge where a store cannot add up so many.
+        """
+        ...
 
     async def probe(self) -> tuple[float, float]:
         """One durable write and one read of a scratch row: milliseconds each."""

@@ -6,12 +6,14 @@ from marshmallow import fields, validate
 
 from baton.core.commands import AccountRole
 from baton.core.models import PermissionMode
+from baton.core.series import BucketWidth
 from baton.schemas.fields import Amount, Flag, Items, Moment, WholeNumber
 from baton.schemas.resources import (
     ApiTokenSchema,
     AttachmentSchema,
     AuditEntrySchema,
     BridgeSchema,
+    BucketSchema,
     ConversationSchema,
     GrantSchema,
     MessageSchema,
@@ -168,6 +170,15 @@ class StatsAnswer(DoneAnswer):
     prompts = _counts()
     conversations = _counts()
     decisions = _counts()
+
+
+class SeriesAnswer(DoneAnswer):
+    """Buckets without a gap, the earliest first, also empty ones; `until` is the end of the last."""
+
+    since = Moment()
+    until = Moment()
+    bucket = fields.Enum(BucketWidth, by_value=True)
+    buckets = _many(BucketSchema)
 
 
 class LatencyAnswer(DoneAnswer):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from baton.core import events, frames, models, permissions, stored, tokens
+from baton.core import events, frames, models, permissions, series, stored, tokens
 from baton.core.commands import AccountRole
 from baton.core.ids import is_object_id
 from baton.schemas.fields import Amount, Flag, Items, JsonValue, Moment, Payload, Text, WholeNumber
@@ -359,6 +359,20 @@ class AuditEntrySchema(Resource):
     latency_ms = WholeNumber()
 
 
+class BucketSchema(Resource):
+    """What ended in a stretch of time. The latencies are those of the `answers` of people, null without any."""
+
+    command = series.Bucket
+    start_at = Moment()
+    runs = fields.Dict(keys=fields.String(), values=WholeNumber())
+    usage = fields.Nested(UsageSchema)
+    cost_usd = Amount()
+    prompts = fields.Dict(keys=fields.String(), values=WholeNumber())
+    answers = WholeNumber()
+    median_latency_ms = WholeNumber(allow_none=True)
+    p95_latency_ms = WholeNumber(allow_none=True)
+
+
 class ProjectSchema(Resource):
     """A named folder of conversations."""
 
@@ -462,6 +476,7 @@ MIRRORED: Mapping[type, type[Resource]] = {
     permissions.Grant: GrantSchema,
     permissions.AuditEntry: AuditEntrySchema,
     models.Project: ProjectSchema,
+    series.Bucket: BucketSchema,
     events.Queue: QueueSchema,
     events.BridgePresence: BridgeSchema,
     frames.AgentOffer: AgentSchema,

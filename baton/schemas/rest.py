@@ -6,6 +6,7 @@ put into the body by the route before it is judged, where the body has a field o
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from marshmallow import INCLUDE, ValidationError, fields, post_load, validates_schema
@@ -15,6 +16,7 @@ from baton.core.commands import AccountRole
 from baton.core.ids import BridgeId, ConversationId, ProjectId, new_object_id
 from baton.core.models import ConversationStatus, PermissionMode, PromptStatus
 from baton.core.permissions import GrantEffect, GrantScope
+from baton.core.series import BucketWidth
 from baton.core.stored import ConversationFilter
 from baton.core.tokens import CreateToken
 from baton.schemas.browser import SendMessageSchema
@@ -81,6 +83,15 @@ class SessionsQuery:
     working_directory: str | None = None
     next: str | None = None
     limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesQuery:
+    """From when to when, in buckets of which width."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    bucket: BucketWidth = BucketWidth.HOUR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +205,17 @@ class CreateGrantSchema(Payload):
     expires_at = Moment(allow_none=True)
 
 
+class CreateWideGrantSchema(Payload):
+    """`POST /api/permissions`."""
+
+    command = commands.CreateWideGrant
+    tool_name = Name(required=True)
+    pattern = Text(allow_none=True, most=MAX_PATTERN_CHARS)
+    project_id = ObjectId("project", allow_none=True)
+    effect = fields.Enum(GrantEffect, by_value=True)
+    expires_at = Moment(allow_none=True)
+
+
 class AuditQuerySchema(Payload):
     """`GET /api/audit`."""
 
@@ -201,6 +223,15 @@ class AuditQuerySchema(Payload):
     conversation_id = ObjectId("conversation")
     next = Text(most=_MAX_CURSOR_LENGTH)
     limit = QueryNumber(least=1, most=MAX_ENTRIES)
+
+
+class SeriesQuerySchema(Payload):
+    """`GET /api/stats/series`."""
+
+    command = SeriesQuery
+    since = Moment()
+    until = Moment()
+    bucket = fields.Enum(BucketWidth, by_value=True)
 
 
 class SendBodySchema(SendMessageSchema):

@@ -28,6 +28,7 @@ from baton.schemas.resources import (
     FailureSchema,
     MessageSchema,
     OwnId,
+    ProjectSchema,
     PromptSchema,
     QueueSchema,
     Resource,
@@ -273,6 +274,18 @@ class ConversationSeenToldSchema(Resource):
     seq = WholeNumber()
 
 
+class ProjectToldSchema(Resource):
+    """`project:updated`."""
+
+    project = fields.Nested(ProjectSchema)
+
+
+class ProjectDeletedToldSchema(Resource):
+    """`project:deleted`."""
+
+    project_id = OwnId()
+
+
 class EscalationToldSchema(Resource):
     """`permission_escalation`: a question waits and nobody answers."""
 
@@ -323,6 +336,8 @@ GLOBAL_EVENTS: Final[Mapping[str, type[Resource]]] = {
     "conversation:updated": ConversationToldSchema,
     "conversation:deleted": ConversationDeletedToldSchema,
     "conversation:seen": ConversationSeenToldSchema,
+    "project:updated": ProjectToldSchema,
+    "project:deleted": ProjectDeletedToldSchema,
     "permission_escalation": EscalationToldSchema,
     "bridge:status": BridgesToldSchema,
     "chat:resync": ResyncToldSchema,

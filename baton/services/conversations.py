@@ -303,6 +303,8 @@ class Conversations:
         draft = self._lanes.draft(memory)
         draft.store_conversation(replace(changed, updated_at=draft.now))
         draft.tell_all(ConversationUpdated(memory.conversation))
+        # In another project other grants reach it: what waits may need no person there.
+        self._asking.look_again(draft)
         self._dispatcher.advance(draft)
         await self._lanes.commit(draft)
         return memory.conversation

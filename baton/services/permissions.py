@@ -1,13 +1,14 @@
 """Grants as people see them: listing, giving and revoking; and what is on record of decisions that were taken."""
 
 import logging
+from typing import Final
 
 from baton.core import permissions
-from baton.core.commands import AccountRole, CreateGrant, Identity
+from baton.core.commands import AccountRole, CreateGrant, CreateWideGrant, Identity
 from baton.core.errors import Forbidden, NotFound
 from baton.core.ids import ConversationId
 from baton.core.models import Conversation
-from baton.core.permissions import AuditEntry, Grant, GrantId
+from baton.core.permissions import AuditEntry, Grant, GrantId, GrantScope
 from baton.core.ports import Clock, Store
 from baton.core.stored import Page
 from baton.services.asking import Asking
@@ -15,6 +16,8 @@ from baton.services.grants import new_grant
 from baton.services.lanes import Lanes
 
 logger = logging.getLogger(__name__)
+
+_MOST_WIDE: Final = 1000
 
 
 class Permissions:
@@ -48,11 +51,7 @@ class Permissions:
             by=who.user_id,
             now=self._clock.now(),
         )
-        await self._store.put_grant(grant)
-        self._lanes.standing.note([grant])
-        _log(grant, "grant.given")
-        await self._look_again(grant)
-        return grant
+        return await self._give(grant)
 
     async def revoke(self, who: Identity, conversation_id: ConversationId, grant_id: GrantId) -> Grant:
         """The grant as taken back. Raises NotFound where it does not reach the conversation, AlreadyResolved."""
@@ -60,11 +59,50 @@ class Permissions:
         grant = await self._store.grant(grant_id)
         if grant is None or not permissions.reaches(grant, conversation.id, conversation.project_id):
             raise NotFound("There is no such grant in this conversation")
-        revoked = permissions.revoke(grant, self._clock.now())
-        await self._store.put_grant(revoked)
-        self._lanes.standing.note([revoked])
-        _log(revoked, "grant.revoked")
-        return revoked
+        return await self._revoke(grant)
+
+    # --- grants that reach further than one conversation
+
+    async def wide_grants(self, who: Identity) -> tuple[Grant, ...]:
+        """Those of all conversations and of projects that are in force, the newest 1,000, newest first.
+
+        Raises Forbidden for others than admins, as do the next two: they give in their own conversations.
+        """
+        _check_admin(who)
+        now = self._clock.now()
+        standing = [
+            grant
+            for grant in await self._store.standing_grants()
+            if grant.scope is not GrantScope.CONVERSATION and permissions.is_in_force(grant, now)
+        ]
+        return tuple(standing[: -_MOST_WIDE - 1 : -1])
+
+    async def give_widely(self, who: Identity, command: CreateWideGrant) -> Grant:
+        """As `give`, for a project or for all. Raises NotFound for the project, InvalidRequest."""
+        _check_admin(who)
+        if command.project_id is not None and await self._store.project(command.project_id) is None:
+            raise NotFound("There is no such project")
+        grant = new_grant(
+            scope=GrantScope.ALL if command.project_id is None else GrantScope.PROJECT,
+            tool_name=command.tool_name,
+            pattern=command.pattern,
+            effect=command.effect,
+            project_id=command.project_id,
+            expires_at=command.expires_at,
+            by=who.user_id,
+            now=self._clock.now(),
+        )
+        return await self._give(grant)
+
+    async def revoke_wide(self, who: Identity, grant_id: GrantId) -> Grant:
+        """The grant as taken back. Raises NotFound for one of a single conversation, AlreadyResolved."""
+        _check_admin(who)
+        grant = await self._store.grant(grant_id)
+        if grant is None or grant.scope is GrantScope.CONVERSATION:
+            raise NotFound("There is no such grant of a project or of all conversations")
+        return await self._revoke(grant)
+
+    # --- the audit
 
     async def audit(
         self, who: Identity, *, conversation_id: ConversationId | None, cursor: str | None, limit: int
@@ -73,6 +111,20 @@ class Permissions:
         if who.role is not AccountRole.ADMIN:
             raise Forbidden("The audit is for admins")
         return await self._store.audit(conversation_id=conversation_id, cursor=cursor, limit=limit)
+
+    async def _give(self, grant: Grant) -> Grant:
+        await self._store.put_grant(grant)
+        self._lanes.standing.note([grant])
+        _log(grant, "grant.given")
+        await self._look_again(grant)
+        return grant
+
+    async def _revoke(self, grant: Grant) -> Grant:
+        revoked = permissions.revoke(grant, self._clock.now())
+        await self._store.put_grant(revoked)
+        self._lanes.standing.note([revoked])
+        _log(revoked, "grant.revoked")
+        return revoked
 
     async def _look_again(self, grant: Grant) -> None:
         """Answer the prompts that wait and need no person any more."""
@@ -91,6 +143,11 @@ class Permissions:
         if conversation is None:
             raise NotFound("There is no such conversation")
         return conversation
+
+
+def _check_admin(who: Identity) -> None:
+    if who.role is not AccountRole.ADMIN:
+        raise Forbidden("Grants of projects and of all conversations are for admins")
 
 
 def _log(grant: Grant, action: str) -> None:

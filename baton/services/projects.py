@@ -6,18 +6,20 @@ from dataclasses import replace
 
 from baton.core.commands import UNSET, CreateProject, Identity, PatchProject
 from baton.core.errors import NotFound
+from baton.core.events import ProjectDeleted, ProjectUpdated
 from baton.core.ids import ProjectId, new_object_id
 from baton.core.models import Project
-from baton.core.ports import Clock, Store
+from baton.core.ports import Clock, Publisher, Store
 
 logger = logging.getLogger(__name__)
 
 
 class Projects:
-    """See the module. Everybody of the team sees every project."""
+    """See the module. Everybody of the team sees every project, and is told when one changes."""
 
-    def __init__(self, *, store: Store, clock: Clock) -> None:
+    def __init__(self, *, store: Store, publisher: Publisher, clock: Clock) -> None:
         self._store = store
+        self._publisher = publisher
         self._clock = clock
 
     async def create(self, who: Identity, command: CreateProject) -> Project:
@@ -31,7 +33,7 @@ class Projects:
             created_at=now,
             updated_at=now,
         )
-        await self._store.put_project(project)
+        await self._put(project)
         logger.info("project created", extra={"action": "project.created", "projectId": project.id})
         return project
 
@@ -56,11 +58,16 @@ class Projects:
             changed = replace(changed, working_directory=command.working_directory)
         if changed != project:
             changed = replace(changed, updated_at=self._clock.now())
-            await self._store.put_project(changed)
+            await self._put(changed)
         return changed
 
     async def delete(self, who: Identity, project_id: ProjectId) -> None:
         """Its conversations stay, without a project. Raises NotFound."""
         if not await self._store.delete_project(project_id):
             raise NotFound("There is no such project")
+        self._publisher.publish([ProjectDeleted(project_id)])
         logger.info("project deleted", extra={"action": "project.deleted", "projectId": project_id})
+
+    async def _put(self, project: Project) -> None:
+        await self._store.put_project(project)
+        self._publisher.publish([ProjectUpdated(project)])

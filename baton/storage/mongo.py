@@ -43,6 +43,7 @@ from baton.core.models import (
 )
 from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import Clock
+from baton.core.series import Bucket, Span
 from baton.core.stored import (
     Change,
     ConversationFilter,
@@ -72,6 +73,7 @@ from baton.storage.mongo_paging import newest_first
 from baton.storage.mongo_permissions import PermissionReads
 from baton.storage.mongo_reads import Reads
 from baton.storage.mongo_search import Search
+from baton.storage.mongo_series import SeriesReads
 from baton.storage.mongo_tokens import Tokens
 from baton.storage.mongo_uses import fill_uses
 
@@ -112,6 +114,7 @@ class _Open:
     reads: Reads
     permissions: PermissionReads
     search: Search
+    series: SeriesReads
     attachments: Attachments
     tokens: Tokens
     marks: Marks
@@ -188,6 +191,7 @@ class MongoStore:
             reads=Reads(of),
             permissions=PermissionReads(of),
             search=Search(of["messages"], of["conversations"]),
+            series=SeriesReads(of),
             attachments=Attachments(of["attachments.files"], of["attachments.chunks"]),
             tokens=Tokens(of["api_tokens"]),
             marks=Marks(of["conversation_reads"]),
@@ -483,6 +487,11 @@ class MongoStore:
     async def counts(self) -> StoreCounts:
         """See core.ports.Store."""
         return await self._is.reads.counts(await self._is.permissions.decisions())
+
+    @_translated
+    async def series(self, span: Span) -> Sequence[Bucket]:
+        """See core.ports.Store."""
+        return await self._is.series.series(span)
 
     @_translated
     async def probe(self) -> tuple[float, float]:

@@ -53,7 +53,7 @@ class Search:
             return Page(items=(), next=None)
         for _ in range(_ROUNDS):
             matches = await self._matches(words, project, position, limit + 1)
-            conversations = await self._conversations_of(matches)
+            conversations = await self._conversations_of(matches, project)
             for place, match in enumerate(matches):
                 position = match.position
                 if match.conversation_key not in conversations:
@@ -71,8 +71,6 @@ class Search:
     ) -> list[_Match]:
         """The next matches of both kinds, in order; fewer than `limit` at the end only."""
         where: Document = {"words": {"$all": list(words)}}
-        if project is not None:
-            where["projectId"] = project
         if position is not None:
             where.update(position.after("createdAt"))
         shown = {"conversationId": True, "content": True, "role": True, "createdAt": True}
@@ -81,7 +79,10 @@ class Search:
             _Match(Position(aware(document["createdAt"]), document["_id"]), document["conversationId"], document)
             async for document in messages
         ]
-        titles = self._conversations.find(where | {"status": one_of(_VISIBLE)}, {"createdAt": True})
+        titled = where | {"status": one_of(_VISIBLE)}
+        if project is not None:
+            titled["projectId"] = project
+        titles = self._conversations.find(titled, {"createdAt": True})
         matches += [
             _Match(Position(aware(document["createdAt"]), document["_id"]), document["_id"], None)
             async for document in titles.sort(_NEWEST_FIRST).limit(limit)
@@ -89,12 +90,14 @@ class Search:
         matches.sort(key=lambda match: (match.position.at, match.position.key), reverse=True)
         return matches[:limit]
 
-    async def _conversations_of(self, matches: Iterable[_Match]) -> dict[ObjectId, Document]:
-        """The visible conversations of these matches."""
+    async def _conversations_of(self, matches: Iterable[_Match], project: ObjectId | None) -> dict[ObjectId, Document]:
+        """The visible conversations of these matches that are in the project now: a message tells of its first one."""
         keys = {match.conversation_key for match in matches}
         if not keys:
             return {}
-        where = {"_id": one_of(keys), "status": one_of(_VISIBLE)}
+        where: Document = {"_id": one_of(keys), "status": one_of(_VISIBLE)}
+        if project is not None:
+            where["projectId"] = project
         found = self._conversations.find(where, {"title": True, "projectId": True}).limit(len(keys))
         return {document["_id"]: document async for document in found}
 

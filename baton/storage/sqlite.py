@@ -36,6 +36,7 @@ from baton.core.models import (
 )
 from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import Clock, Store
+from baton.core.series import Bucket, Span
 from baton.core.stored import (
     Change,
     ConversationFilter,
@@ -57,7 +58,7 @@ from baton.storage import sqlite_commit as writes
 from baton.storage import sqlite_marks as marks
 from baton.storage import sqlite_permissions as permissions
 from baton.storage import sqlite_reads as reads
-from baton.storage import sqlite_search, sqlite_tokens
+from baton.storage import sqlite_search, sqlite_series, sqlite_tokens
 from baton.storage.migrate import CURE, discover, pending
 from baton.storage.sqlite_connection import OnStatement, check_library, check_place, connect, explain
 from baton.storage.sqlite_lease import FileLease
@@ -325,6 +326,10 @@ class SqliteStore(Store):
     async def counts(self) -> StoreCounts:
         """See the port."""
         return await self._readers.run(reads.read_counts)
+
+    async def series(self, span: Span) -> Sequence[Bucket]:
+        """See the port."""
+        return await self._readers.run(sqlite_series.read_series, span)
 
     async def probe(self) -> tuple[float, float]:
         """See the port."""

@@ -20,13 +20,14 @@ from baton.testing.store_rules_marks import MarkRules
 from baton.testing.store_rules_permissions import PermissionRules
 from baton.testing.store_rules_read import ReadRules
 from baton.testing.store_rules_search import SearchRules
+from baton.testing.store_rules_series import SeriesRules
 from baton.testing.store_rules_tokens import TokenRules
 
 Connect: TypeAlias = Callable[[], Store]
 
 
 class StoreContract(
-    CommitRules, ReadRules, ListRules, SearchRules, PermissionRules, TokenRules, MarkRules, CleaningRules
+    CommitRules, ReadRules, ListRules, SearchRules, PermissionRules, SeriesRules, TokenRules, MarkRules, CleaningRules
 ):
     """Every rule of the port. Subclass it in a test module and provide `connect`."""
 

@@ -126,6 +126,16 @@ class SearchRules:
         assert len(hits) == 2
         assert {hit.conversation_id for hit in hits} == {inside.id}
 
+    async def test_a_conversation_that_moved_is_found_where_it_is_now(self, store: Store) -> None:
+        old, new = ProjectId(new_object_id()), ProjectId(new_object_id())
+        conversation = await said(store, "papaya inside", project_id=old, title="papaya")
+        moved = replace(conversation, project_id=new, seq=conversation.seq + 1)
+        change = Change(conversation_id=conversation.id, conversation=moved)
+        assert await commit_one(store, change) == Committed()
+        assert (await store.search("papaya", project_id=old)).items == ()
+        assert {hit.project_id for hit in (await store.search("papaya", project_id=new)).items} == {new}
+        assert len((await store.search("papaya", project_id=new)).items) == 2
+
     async def test_deleted_conversations_are_not_found(self, store: Store) -> None:
         conversation = await said(store, "mango", title="mango")
         deleted = replace(conversation, status=ConversationStatus.DELETED)

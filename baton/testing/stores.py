@@ -29,6 +29,7 @@ from baton.core.models import (
 )
 from baton.core.permissions import AuditEntry, Grant, GrantId
 from baton.core.ports import Store
+from baton.core.series import Bucket, Span
 from baton.core.stored import (
     Change,
     ConversationFilter,
@@ -191,6 +192,9 @@ class StoreInFront(Store):
 
     async def counts(self) -> StoreCounts:
         return await self.behind.counts()
+
+    async def series(self, span: Span) -> Sequence[Bucket]:
+        return await self.behind.series(span)
 
     async def probe(self) -> tuple[float, float]:
         return await self.behind.probe()

@@ -214,6 +214,8 @@ _GLOBAL_EVENTS: Final[Mapping[type, _Saying]] = {
         "conversation:seen",
         lambda told: {"conversationId": told.conversation_id, "seq": told.seq},
     ),
+    events.ProjectUpdated: ("project:updated", lambda told: {"project": to_wire(told.project)}),
+    events.ProjectDeleted: ("project:deleted", lambda told: {"projectId": told.project_id}),
     events.PromptEscalated: ("permission_escalation", _escalated),
     events.BridgesChanged: ("bridge:status", lambda told: {"bridges": [to_wire(bridge) for bridge in told.bridges]}),
     events.ServerDraining: ("server:draining", lambda told: {"reconnectAfterMs": told.reconnect_after_ms}),

@@ -22,7 +22,7 @@ from baton.services.history import History
 from baton.services.projects import Projects
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
-from tests.services.harness import ANNA, LOCAL, Bridge, Server
+from tests.services.harness import ANNA, LOCAL, Bridge, Browser, Server
 from tests.support.session_files import SESSION, SessionFile, text, tool
 
 
@@ -191,7 +191,7 @@ async def test_a_session_in_which_nothing_was_said_is_no_conversation(
 async def test_a_project_must_be_there(history: History, session: SessionFile, store: SqliteStore) -> None:
     with pytest.raises(NotFound):
         await history.import_session(ANNA, wish(session, project_id=ProjectId(new_object_id())))
-    project = await Projects(store=store, clock=FakeClock()).create(ANNA, CreateProject(name="P"))
+    project = await Projects(store=store, publisher=Browser(), clock=FakeClock()).create(ANNA, CreateProject(name="P"))
     imported = await history.import_session(ANNA, wish(session, project_id=project.id))
     assert imported.conversation.project_id == project.id
 

@@ -4,11 +4,12 @@ import pytest
 
 from baton.core.commands import UNSET, CreateProject, PatchProject
 from baton.core.errors import NotFound
+from baton.core.events import ProjectDeleted, ProjectUpdated
 from baton.core.ids import ProjectId, new_object_id
 from baton.services.projects import Projects
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
-from tests.services.harness import ANNA, BEN
+from tests.services.harness import ANNA, BEN, Browser
 
 
 @pytest.fixture
@@ -17,8 +18,13 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def projects(store: SqliteStore, clock: FakeClock) -> Projects:
-    return Projects(store=store, clock=clock)
+def browser() -> Browser:
+    return Browser()
+
+
+@pytest.fixture
+def projects(store: SqliteStore, browser: Browser, clock: FakeClock) -> Projects:
+    return Projects(store=store, publisher=browser, clock=clock)
 
 
 async def test_a_project_is_what_was_asked_for_and_is_found_by_everybody(projects: Projects, clock: FakeClock) -> None:
@@ -70,3 +76,13 @@ async def test_what_is_not_there_is_not_found(projects: Projects) -> None:
         await projects.get(ANNA, unknown)
     with pytest.raises(NotFound):
         await projects.patch(ANNA, unknown, PatchProject(name="x"))
+
+
+async def test_everybody_is_told_what_became_of_a_project_and_nothing_twice(
+    projects: Projects, browser: Browser
+) -> None:
+    made = await projects.create(ANNA, CreateProject(name="Garden"))
+    await projects.patch(BEN, made.id, PatchProject())
+    renamed = await projects.patch(BEN, made.id, PatchProject(name="Park"))
+    await projects.delete(BEN, made.id)
+    assert browser.events == [ProjectUpdated(made), ProjectUpdated(renamed), ProjectDeleted(made.id)]

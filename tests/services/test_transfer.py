@@ -209,7 +209,9 @@ async def test_session_bridge_and_bypass_do_not_come_along(transfer: Transfer, s
 
 
 async def test_a_project_is_kept_where_it_exists(transfer: Transfer, store: SqliteStore) -> None:
-    project = await Projects(store=store, clock=FakeClock()).create(ANNA, CreateProject(name="Garden"))
+    project = await Projects(store=store, publisher=Browser(), clock=FakeClock()).create(
+        ANNA, CreateProject(name="Garden")
+    )
     document = await changed(transfer, store, projectId=project.id)
     assert (await transfer.import_document(ANNA, document)).project_id == project.id
     document["conversation"]["projectId"] = new_object_id()

@@ -103,6 +103,10 @@ class WatchedCursor:
         self._cursor = self._cursor.limit(limit)
         return self
 
+    def batch_size(self, size: int) -> "WatchedCursor":
+        self._cursor = self._cursor.batch_size(size)
+        return self
+
     async def __aiter__(self) -> AsyncIterator[Any]:
         await self._watcher(self._call)
         async for document in self._cursor:

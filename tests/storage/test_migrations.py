@@ -6,14 +6,16 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import baton
 from baton.core.errors import ConfigError
-from baton.core.models import PromptStatus
+from baton.core.models import PromptStatus, RunStatus, Usage
 from baton.core.permissions import GrantScope, revoke
+from baton.core.series import BucketWidth, Span
 from baton.core.stored import Change, Committed, PromptMove
 from baton.schemas.codec import iso, to_document
 from baton.storage import migrate as migrations
@@ -280,4 +282,28 @@ async def test_a_grant_that_reaches_further_does_not_hold_its_conversation(tmp_p
     assert await store.commit([change]) == [Committed()]
     assert query(path, "SELECT conversationId, status FROM conversation_permissions") == [(None, "granted")]
     assert await store.grant(grant.id) == grant
+    await store.close()
+
+
+# --- 0005_series
+
+
+async def test_runs_that_ended_before_are_in_the_series_and_those_of_a_version_beside_it(first_shape: Path) -> None:
+    def insert_ended(minutes: float) -> None:
+        run = samples.run(samples.conversation().id, status=RunStatus.COMPLETED, usage=Usage(output_tokens=7))
+        ended = replace(run, finished_at=START + timedelta(minutes=minutes), cost_usd=0.5)
+        columns = {"conversationId": run.conversation_id, "status": "completed", "seq": 1, "position": 0.0}
+        document = old_document(ended)
+        insert(first_shape, "runs", requestId=run.request_id, **columns, queuedAt=iso(START), doc=document)
+
+    insert_ended(5)
+    await migrate_sqlite(first_shape, clock=FakeClock())
+    insert_ended(90)
+    store = SqliteStore(first_shape, clock=FakeClock())
+    await store.open()
+    told = await store.series(Span(since=START, width=BucketWidth.HOUR, count=2))
+    assert [(dict(bucket.runs), bucket.usage.output_tokens, bucket.cost_usd) for bucket in told] == [
+        ({"completed": 1}, 7, 0.5),
+        ({"completed": 1}, 7, 0.5),
+    ]
     await store.close()

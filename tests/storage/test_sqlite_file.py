@@ -27,6 +27,7 @@ from baton.core.ids import (
 )
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, ConversationStatus, PromptStatus
+from baton.core.series import BucketWidth, Span
 from baton.core.stored import Change, Committed, ConversationFilter, Refused
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
@@ -443,6 +444,7 @@ async def exercise(store: SqliteStore) -> None:
     await exercise_tokens(store)
     await store.note_seen(UserId("anna"), conversation.id, 1)
     await store.seen(UserId("anna"), [conversation.id])
+    await store.series(Span(since=samples.START, width=BucketWidth.DAY, count=2))
     await store.purge_conversation(conversation.id)
 
 

@@ -7,6 +7,8 @@ _OUTSIDE = {
     "chat:conversation-created",
     "conversation:updated",
     "conversation:deleted",
+    "project:updated",
+    "project:deleted",
     "permission_escalation",
     "bridge:status",
     "server:draining",

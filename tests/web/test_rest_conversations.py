@@ -128,3 +128,23 @@ async def test_a_list_says_up_to_where_whoever_asks_has_seen_each(rest: Stage) -
     await rest.services.marks.note(TOKENS["user-token"], ConversationId(one), 0)
     assert (await rest.get("/api/chat/conversations"))["seen"] == {one: 0}
     assert two not in (await rest.get("/api/chat/conversations"))["seen"]
+
+
+async def test_a_wide_grant_lives_through_rest(rest: Stage) -> None:
+    project = (await rest.ask("POST", "/api/projects", json={"name": "Garden"})).body["project"]["id"]
+    body = {"toolName": "Bash", "pattern": "npm test:*", "projectId": project, "effect": "deny"}
+    given = await rest.ask("POST", "/api/permissions", json=body, token="admin-token")
+    assert (given.status, given.body["permission"]["scope"]) == (201, "project")
+    assert (await rest.get("/api/permissions", token="admin-token"))["permissions"] == [given.body["permission"]]
+    path = f"/api/permissions/{given.body['permission']['id']}"
+    assert (await rest.ask("DELETE", path, token="admin-token")).body["permission"]["status"] == "revoked"
+    assert (await rest.ask("DELETE", path, token="admin-token")).code == "already_resolved"
+    assert (await rest.get("/api/permissions", token="admin-token"))["permissions"] == []
+    wrong = await rest.ask(
+        "POST",
+        "/api/permissions",
+        json={"toolName": "no tool!", "expiresAt": "2020-01-01T00:00:00Z"},
+        token="admin-token",
+    )
+    assert set(wrong.body["error"]["fields"]) == {"toolName", "expiresAt"}
+    assert (await rest.ask("GET", "/api/permissions")).code == "forbidden"

@@ -109,6 +109,36 @@ async def test_bridges_counts_and_latency_are_told(rest: Stage) -> None:
     assert (await rest.ask("POST", "/api/chat/test-latency")).body["bridgeRoundTripMs"] is None
 
 
+async def test_a_series_tells_of_every_bucket_what_ended_in_it(rest: Stage) -> None:
+    sent = await rest.send(await rest.conversation(), requestId="r1")
+    await rest.agent_says(sent["requestId"], "Fine.")
+    told = await rest.get("/api/stats/series", token="admin-token")
+    assert told["bucket"] == "hour"
+    assert len(told["buckets"]) == 24
+    assert [bucket["runs"] for bucket in told["buckets"]] == [{}] * 23 + [{"completed": 1}]
+    days = await rest.get(f"/api/stats/series?bucket=day&since={told['since']}", token="admin-token")
+    assert days["since"] == told["since"]
+    assert sum(bucket["runs"].get("completed", 0) for bucket in days["buckets"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("bucket=minute", "bucket"),
+        ("since=yesterday", "since"),
+        ("since=2026-01-01T00:00:00", "since"),
+        ("since=2020-01-01T00:00:00Z", "since"),
+        ("until=9999-12-31T23:59:59Z", "until"),
+        ("since=0001-01-01T00:00:00Z&until=0001-01-01T00:00:00Z", "since"),
+        ("from=x", "from"),
+    ],
+)
+async def test_a_series_that_cannot_be_is_refused_with_the_field(rest: Stage, query: str, field: str) -> None:
+    refused = await rest.ask("GET", f"/api/stats/series?{query}", token="admin-token")
+    assert (refused.status, refused.code) == (400, "invalid_payload")
+    assert list(refused.body["error"]["fields"]) == [field]
+
+
 # --- login ---------------------------------------------------------------------------------------------------------
 
 

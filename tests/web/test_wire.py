@@ -50,6 +50,8 @@ EVERYWHERE: list[tuple[Any, str, set[str]]] = [
     (events.ConversationUpdated(samples.conversation()), "conversation:updated", {"conversationId", "conversation"}),
     (events.ConversationDeleted(CONVERSATION, None), "conversation:deleted", {"conversationId", "projectId"}),
     (events.ConversationSeen(UserId("anna"), CONVERSATION, 7), "conversation:seen", {"conversationId", "seq"}),
+    (events.ProjectUpdated(samples.project()), "project:updated", {"project"}),
+    (events.ProjectDeleted(PROJECT), "project:deleted", {"projectId"}),
     (
         events.PromptEscalated(CONVERSATION, P, 1, "Bash", "HIGH", None),
         "permission_escalation",

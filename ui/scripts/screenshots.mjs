@@ -77,6 +77,22 @@ async function picture(page, look, scene) {
   await page.screenshot({ path: join(out, `${scene}-${look.name}.png`) });
 }
 
+let isStocked = false;
+
+/** What the views of the operator show beside what the scenes have left; once for all looks. */
+async function stock(context, url) {
+  if (isStocked) return;
+  isStocked = true;
+  const post = async (path, data) => (await context.request.post(`${url}${path}`, { data })).json();
+  const { project } = await post("/api/projects", { name: "Relay", workingDirectory: join(folder, "project") });
+  await post("/api/projects", { name: "Garden" });
+  const { conversations } = await (await context.request.get(`${url}/api/chat/conversations`)).json();
+  for (const { id } of conversations.slice(0, 3)) await context.request.patch(`${url}/api/chat/conversations/${id}`, { data: { projectId: project.id } });
+  await post("/api/permissions", { toolName: "Bash", pattern: "npm test:*" });
+  await post("/api/permissions", { toolName: "Write", pattern: "src/*", projectId: project.id });
+  await post("/api/permissions", { toolName: "Bash", pattern: "git push:*", effect: "deny" });
+}
+
 async function shoot(browser, url, look) {
   const { name, ...options } = look;
   const context = await browser.newContext({ ...options, locale: "en-GB", timezoneId: "UTC" });
@@ -102,7 +118,8 @@ async function shoot(browser, url, look) {
       await picture(page, look, "list");
     }
   }
-  for (const view of ["bridges", "permissions", "usage"].filter(isWanted)) {
+  await stock(context, url);
+  for (const view of ["projects", "bridges", "permissions", "usage"].filter(isWanted)) {
     await page.goto(`${url}/o/${view}`);
     await page.waitForSelector("h1");
     await pause(700);

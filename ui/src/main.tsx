@@ -7,6 +7,7 @@ import { takeToken } from "./app/token";
 import { BatonProvider, createBaton } from "./state";
 import "./styles/tokens.css";
 import "./styles/base.css";
+import "./styles/kit.css";
 import "./styles/shell.css";
 import "./styles/thread.css";
 import "./styles/composer.css";

@@ -3,11 +3,12 @@
 from aiohttp import hdrs, web
 
 from baton.schemas import answers
-from baton.schemas.codec import to_wire
+from baton.schemas.codec import iso, to_wire
+from baton.schemas.rest import SeriesQuery, SeriesQuerySchema
 from baton.web.rest.answers import answer, raw_json
 from baton.web.rest.health import DOWN, OK, Health, judge
 from baton.web.rest.metrics import CONTENT_TYPE
-from baton.web.rest.route import Call, Route
+from baton.web.rest.route import ADMINS, Call, Route
 
 
 async def _judged(call: Call) -> Health:
@@ -51,6 +52,20 @@ async def bridges(call: Call) -> web.Response:
 async def stats(call: Call) -> web.Response:
     """How many of what."""
     return answer(to_wire(await call.services.stats.counts(call.who)))
+
+
+async def series(call: Call) -> web.Response:
+    """How much of what, when."""
+    query: SeriesQuery = call.query
+    span, buckets = await call.services.stats.series(call.who, since=query.since, until=query.until, width=query.bucket)
+    return answer(
+        {
+            "since": iso(span.since),
+            "until": iso(span.until),
+            "bucket": span.width,
+            "buckets": [to_wire(bucket) for bucket in buckets],
+        }
+    )
 
 
 async def test_latency(call: Call) -> web.Response:
@@ -119,6 +134,16 @@ ROUTES = (
         summary="Counts by status",
         tag="Operation",
         answer=answers.StatsAnswer,
+    ),
+    Route(
+        method="GET",
+        path="/api/stats/series",
+        handler=series,
+        summary="Runs, tokens, cost and prompts over time",
+        tag="Operation",
+        answer=answers.SeriesAnswer,
+        query=SeriesQuerySchema,
+        roles=ADMINS,
     ),
     Route(
         method="POST",

@@ -11,6 +11,11 @@ export function duration(ms: number): string {
   return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
+/** The same on an axis, where round times stand: `4 min`, `0`. */
+export function roundDuration(ms: number): string {
+  return ms === 0 ? "0" : duration(ms).replace(/(\d+ \w+) 0 \w+$/, "$1").replace(".0 s", " s");
+}
+
 /** What is left, as a clock: `4:05`, `1:02:03`. */
 export function countdown(ms: number): string {
   const total = Math.max(0, Math.ceil(ms / 1000));
@@ -31,6 +36,11 @@ export function ago(time: string, now: number): string {
 
 export function clock(time: string): string {
   return new Date(time).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+}
+
+/** Day and time, as short as a table needs them. */
+export function shortTime(time: string): string {
+  return new Date(time).toLocaleString(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 }
 
 export function fullTime(time: string): string {

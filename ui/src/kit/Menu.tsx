@@ -1,4 +1,4 @@
-import { Check } from "lucide-react";
+import { Check, ChevronRight } from "lucide-react";
 import { DropdownMenu } from "radix-ui";
 import type { ReactNode } from "react";
 
@@ -75,6 +75,30 @@ export function MenuChoices({ label, value, choices, onChange }: MenuChoicesProp
         </DropdownMenu.RadioItem>
       ))}
     </DropdownMenu.RadioGroup>
+  );
+}
+
+interface MenuMoreProps {
+  readonly icon?: ReactNode;
+  readonly label: string;
+  readonly children: ReactNode;
+}
+
+/** An item that opens a menu of its own beside it. */
+export function MenuMore({ icon, label, children }: MenuMoreProps) {
+  return (
+    <DropdownMenu.Sub>
+      <DropdownMenu.SubTrigger className="menu-item">
+        {icon}
+        <span>{label}</span>
+        <ChevronRight aria-hidden className="menu-more" />
+      </DropdownMenu.SubTrigger>
+      <DropdownMenu.Portal>
+        <DropdownMenu.SubContent className="menu" sideOffset={4} collisionPadding={8}>
+          {children}
+        </DropdownMenu.SubContent>
+      </DropdownMenu.Portal>
+    </DropdownMenu.Sub>
   );
 }
 

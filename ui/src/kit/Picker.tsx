@@ -9,7 +9,7 @@ interface PickerProps {
   readonly choices: readonly Choice[];
   readonly onChange: (value: string) => void;
   readonly icon?: React.ReactNode;
-  readonly shown?: string;
+  readonly shown?: string | undefined;
   readonly isLoud?: boolean;
 }
 

@@ -8,6 +8,8 @@ import { Menu, MenuItem, MenuLine } from "../kit/Menu";
 import { StateMark } from "../kit/StateMark";
 import { told, toast } from "../kit/toasts";
 import { conversationsByProject, listKey, useActions, useNow, useSelector, type ListEntry } from "../state";
+import { MoveMenu } from "./MoveMenu";
+import { ProjectMenu } from "./ProjectMenu";
 
 /** All conversations below their projects; archived ones on request. */
 export function ConversationList() {
@@ -33,9 +35,12 @@ export function ConversationList() {
               {project !== null && <Folder aria-hidden />}
               <span>{project?.name ?? "No project"}</span>
               {project !== null && !isArchive && (
-                <Link className="icon-button small" to={newChatPath(project.id)} aria-label={`New chat in ${project.name}`} title="New chat here">
-                  <Plus aria-hidden />
-                </Link>
+                <>
+                  <Link className="icon-button small" to={newChatPath(project.id)} aria-label={`New chat in ${project.name}`} title="New chat here">
+                    <Plus aria-hidden />
+                  </Link>
+                  <ProjectMenu project={project} />
+                </>
               )}
             </h2>
           )}
@@ -148,6 +153,7 @@ function EntryMenu({ entry: { conversation }, isCurrent, onRename }: EntryMenuPr
       }
     >
       <MenuItem icon={<Pencil aria-hidden />} onSelect={() => setTimeout(onRename)}>Rename</MenuItem>
+      <MoveMenu conversation={conversation} />
       <MenuItem icon={<GitFork aria-hidden />} onSelect={() => void fork()}>Fork</MenuItem>
       <MenuItem icon={<Copy aria-hidden />} onSelect={() => void navigator.clipboard.writeText(location.origin + conversationPath(id))}>Copy link</MenuItem>
       <MenuLine />

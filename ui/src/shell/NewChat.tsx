@@ -12,6 +12,7 @@ import { told } from "../kit/toasts";
 import { bridgeFacts, outboxOf, useActions, useSelector } from "../state";
 import type { Bridge, PermissionMode, Project } from "../wire/types";
 import { Unsent } from "../thread/UserMessage";
+import { ImportButton } from "./ImportButton";
 import { ProjectForm } from "./ProjectForm";
 
 interface NewChatProps {
@@ -33,6 +34,8 @@ export function NewChat({ projectId, onOpenSidebar }: NewChatProps) {
   const { send } = useActions();
   const here = settle(choice, bridges);
   const chosenProject = projects.find((one) => one.id === project) ?? null;
+  // A project that has a folder works there, wherever the last chat did.
+  const folder = chosenProject?.workingDirectory ?? here.folder;
   const agent = here.bridge?.agents.find((one) => one.id === here.agent);
   useEffect(() => {
     document.getElementById("composer")?.focus();
@@ -50,7 +53,7 @@ export function NewChat({ projectId, onOpenSidebar }: NewChatProps) {
       ...(here.agent === null ? {} : { agent: here.agent }),
       ...(here.model === null ? {} : { model: here.model }),
       ...(bridges.length > 1 && here.bridge !== null ? { bridgeId: here.bridge.id } : {}),
-      ...(here.folder === null ? {} : { workingDirectory: here.folder }),
+      ...(folder === null ? {} : { workingDirectory: folder }),
       ...(chosenProject === null ? {} : { projectId: chosenProject.id }),
       permissionMode: here.mode as PermissionMode,
     });
@@ -76,9 +79,12 @@ export function NewChat({ projectId, onOpenSidebar }: NewChatProps) {
             onStop={null}
             onSend={begin}
             onNextMode={() => change({ mode: nextMode(here.mode) })}
-            pickers={<Pickers here={here} bridges={bridges} onChange={change} />}
+            pickers={<Pickers here={here} folderOfProject={chosenProject?.workingDirectory ?? null} bridges={bridges} onChange={change} />}
           />
-          <ProjectForm projects={projects} value={chosenProject} onChange={(next: Project | null) => setProject(next?.id ?? null)} />
+          <div className="below-box">
+            <ProjectForm projects={projects} value={chosenProject} onChange={(next: Project | null) => setProject(next?.id ?? null)} />
+            {here.bridge?.agents.some(({ id }) => id === "claude") && <ImportButton bridgeId={here.bridge.id} className="picker" />}
+          </div>
         </div>
       </div>
     </>
@@ -110,11 +116,12 @@ function settle(choice: LastChoice, bridges: readonly Bridge[]): Here {
 
 interface PickersProps {
   readonly here: Here;
+  readonly folderOfProject: string | null;
   readonly bridges: readonly Bridge[];
   readonly onChange: (next: Partial<LastChoice>) => void;
 }
 
-function Pickers({ here, bridges, onChange }: PickersProps) {
+function Pickers({ here, folderOfProject, bridges, onChange }: PickersProps) {
   const { bridge } = here;
   const agents = bridge?.agents ?? [];
   const agent = agents.find((one) => one.id === here.agent);
@@ -139,7 +146,8 @@ function Pickers({ here, bridges, onChange }: PickersProps) {
         <Picker label="Model" icon={<Cpu aria-hidden />} value={here.model ?? ""} shown={here.model === null ? "Default model" : modelName(here.model)} choices={[{ value: "", label: "Default model" }, ...models.map((one) => ({ value: one, label: modelName(one) }))]} onChange={(next) => onChange({ model: next === "" ? null : next })} />
       )}
       <Picker label="Permission mode" icon={<Shield aria-hidden />} value={here.mode} shown={modeName(here.mode)} choices={modeChoices(bridge?.allowBypass === true)} onChange={(mode) => onChange({ mode })} isLoud={here.mode === "bypassPermissions"} />
-      {folders.length > 0 && (
+      {folderOfProject !== null && <span className="picker fixed" title={`${folderOfProject}: the folder of the project`}><Folder aria-hidden /><span>{folderName(folderOfProject)}</span></span>}
+      {folderOfProject === null && folders.length > 0 && (
         <Picker label="Folder" icon={<Folder aria-hidden />} value={here.folder ?? ""} shown={folderName(here.folder ?? "")} choices={folders.map((one) => ({ value: one.path, label: one.name || folderName(one.path), hint: one.path }))} onChange={(folder) => onChange({ folder })} />
       )}
     </>

@@ -1,10 +1,9 @@
 import { FolderKanban, Plus } from "lucide-react";
-import { useState, type FormEvent } from "react";
+import { useState } from "react";
 
 import { Picker } from "../kit/Picker";
-import { told } from "../kit/toasts";
-import { useActions } from "../state";
 import type { Project } from "../wire/types";
+import { ProjectDialog } from "./ProjectDialog";
 
 interface ProjectFormProps {
   readonly projects: readonly Project[];
@@ -14,25 +13,7 @@ interface ProjectFormProps {
 
 /** The project of the new conversation, or a new one. */
 export function ProjectForm({ projects, value, onChange }: ProjectFormProps) {
-  const { createProject } = useActions();
-  const [isNaming, setNaming] = useState(false);
-  const create = async (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const name = new FormData(event.currentTarget).get("name");
-    if (typeof name !== "string" || name.trim() === "") return setNaming(false);
-    const answer = told(await createProject({ name: name.trim() }));
-    if (answer.ok) onChange(answer.project);
-    setNaming(false);
-  };
-  if (isNaming) {
-    return (
-      <form className="project-form" onSubmit={(event) => void create(event)}>
-        <input name="name" aria-label="Name of the new project" placeholder="Name of the new project" autoFocus maxLength={200} onKeyDown={(event) => event.key === "Escape" && setNaming(false)} />
-        <button type="submit" className="button small primary">Create</button>
-        <button type="button" className="button small" onClick={() => setNaming(false)}>Cancel</button>
-      </form>
-    );
-  }
+  const [isMaking, setMaking] = useState(false);
   return (
     <div className="project-form">
       {projects.length > 0 && (
@@ -45,10 +26,11 @@ export function ProjectForm({ projects, value, onChange }: ProjectFormProps) {
           onChange={(id) => onChange(projects.find((one) => one.id === id) ?? null)}
         />
       )}
-      <button type="button" className="picker" onClick={() => setNaming(true)}>
+      <button type="button" className="picker" onClick={() => setMaking(true)}>
         <Plus aria-hidden />
         <span>New project</span>
       </button>
+      <ProjectDialog project={null} isOpen={isMaking} onClose={() => setMaking(false)} onDone={onChange} />
     </div>
   );
 }

@@ -1,7 +1,7 @@
-import { Activity, Keyboard, Moon, PanelLeftClose, PenLine, Plug, Settings2, ShieldCheck, Sun, SunMoon } from "lucide-react";
+import { Activity, FolderKanban, Keyboard, Moon, PanelLeftClose, PenLine, Plug, Settings2, ShieldCheck, Sun, SunMoon } from "lucide-react";
 import { useEffect, useState } from "react";
 
-import { navigate, newChatPath, operatorPath } from "../app/router";
+import { navigate, newChatPath, operatorPath, type OperatorView } from "../app/router";
 import { preferences, setPreferences, usePreferences, type Theme } from "../app/preferences";
 import { Link } from "../kit/Link";
 import { Menu, MenuChoices, MenuItem, MenuLine } from "../kit/Menu";
@@ -96,6 +96,7 @@ function SidebarFoot({ onShowSheet }: { readonly onShowSheet: () => void }) {
 function MenuLinks() {
   return (
     <>
+      <MenuItem icon={<FolderKanban aria-hidden />} onSelect={() => go("projects")}>Projects</MenuItem>
       <MenuItem icon={<Plug aria-hidden />} onSelect={() => go("bridges")}>Bridges</MenuItem>
       <MenuItem icon={<ShieldCheck aria-hidden />} onSelect={() => go("permissions")}>Permissions</MenuItem>
       <MenuItem icon={<Activity aria-hidden />} onSelect={() => go("usage")}>Health and usage</MenuItem>
@@ -103,7 +104,7 @@ function MenuLinks() {
   );
 }
 
-function go(view: "bridges" | "permissions" | "usage"): void {
+function go(view: OperatorView): void {
   navigate(operatorPath(view));
 }
 

@@ -10,6 +10,7 @@ import type {
   CreateConversation,
   CreateGrant,
   CreateProject,
+  CreateWideGrant,
   DispatchedAnswer,
   DoneAnswer,
   GrantAnswer,
@@ -29,6 +30,7 @@ import type {
   RespondPrompt,
   SearchAnswer,
   SendMessage,
+  SeriesAnswer,
   SessionsAnswer,
   StatsAnswer,
 } from "../wire/types";
@@ -184,7 +186,7 @@ function listActions(client: Client) {
     async removeProject(id: string): Promised<DoneAnswer> {
       return thenProjects(client, await request<DoneAnswer>("DELETE", `/api/projects/${id}`));
     },
-    sessions: (where: { bridgeId?: string; workingDirectory?: string; next?: string | null }): Promised<SessionsAnswer> =>
+    sessions: (where: { bridgeId?: string; workingDirectory?: string | null; next?: string | null }): Promised<SessionsAnswer> =>
       request("GET", withQuery("/api/bridges/sessions", where)),
     async importSession(session: ImportSession): Promised<ImportedAnswer> {
       return tellConversation(client, await request<ImportedAnswer>("POST", "/api/bridges/sessions/import", session));
@@ -214,6 +216,10 @@ function promptActions(client: Client) {
       request("POST", chat(conversationId, "/permissions"), grant),
     revokeGrant: (conversationId: string, grantId: string): Promised<GrantAnswer> =>
       request("DELETE", chat(conversationId, `/permissions/${grantId}`)),
+    /** Grants in force in a project or everywhere. */
+    wideGrants: (): Promised<GrantsAnswer> => request("GET", "/api/permissions"),
+    giveWideGrant: (grant: CreateWideGrant): Promised<GrantAnswer> => request("POST", "/api/permissions", grant),
+    revokeWideGrant: (grantId: string): Promised<GrantAnswer> => request("DELETE", `/api/permissions/${grantId}`),
     audit: (where: { conversationId?: string; next?: string | null; limit?: number } = {}): Promised<AuditAnswer> =>
       request("GET", withQuery("/api/audit", where)),
   };
@@ -229,6 +235,8 @@ function serverActions(client: Client) {
     ): Promised<AttachmentAnswer> => upload(file, name, onProgress, signal),
     attachmentUrl: (id: string): string => `/api/attachments/${id}`,
     stats: (): Promised<StatsAnswer> => request("GET", "/api/stats"),
+    series: (where: { since: string; until?: string; bucket: SeriesAnswer["bucket"] }): Promised<SeriesAnswer> =>
+      request("GET", withQuery("/api/stats/series", where)),
     latency: (): Promised<LatencyAnswer> => request("POST", "/api/chat/test-latency"),
     /** How the server is; null: it cannot be reached. */
     async health(): Promise<HealthAnswer | null> {

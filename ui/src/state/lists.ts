@@ -1,5 +1,5 @@
 /** What the page knows of all conversations: lists, badges, the prompt tray. Pure. */
-import type { Conversation, ConversationStateTold, Prompt } from "../wire/types";
+import type { Conversation, ConversationStateTold, Project, Prompt } from "../wire/types";
 import { filtered, withEntries, withEntry, withoutEntry } from "./maps";
 import type { ListEntry, PageState } from "./model";
 import { withPrompts } from "./thread";
@@ -52,6 +52,19 @@ export function withDeleted(state: PageState, conversationId: string): PageState
   const conversation = entry?.conversation ?? state.open.get(conversationId)?.conversation;
   const next = withPendingOf(state, conversationId, []);
   return conversation ? withConversations(next, [{ ...conversation, status: "deleted" }]) : next;
+}
+
+/** The state with a project as it is now, the newest first; before they are loaded, all will come at once. */
+export function withProject(state: PageState, project: Project): PageState {
+  if (state.projects === null) return state;
+  const others = state.projects.filter(({ id }) => id !== project.id);
+  const projects = [...others, project].sort((a, b) => (a.createdAt === b.createdAt ? 0 : a.createdAt < b.createdAt ? 1 : -1));
+  return { ...state, projects };
+}
+
+/** The state without a project. Its conversations are shown without one. */
+export function withoutProject(state: PageState, projectId: string): PageState {
+  return state.projects === null ? state : { ...state, projects: state.projects.filter(({ id }) => id !== projectId) };
 }
 
 /** The state in which `conversationId` is on the screen; null: none. */

@@ -244,6 +244,17 @@ describe("lists", () => {
     expect(deleted.conversations.get(HERE)?.conversation.status).toBe("deleted");
   });
 
+  it("follow what the server tells of projects", () => {
+    const project = (id: string, createdAt: string, name = id) => ({ id, name, workingDirectory: null, userId: "anna", createdAt, updatedAt: createdAt });
+    const told = (one: ReturnType<typeof project>) => wire({ name: "project:updated", payload: { project: one } });
+    expect(after(initialState(NOW), told(project("a", "1"))).projects).toBeNull();
+    const loaded = after(initialState(NOW), { type: "projects", projects: [project("b", "2"), project("a", "1")] });
+    const changed = after(loaded, told(project("c", "3")), told(project("a", "1", "Park")));
+    expect(changed.projects?.map(({ name }) => name)).toEqual(["c", "b", "Park"]);
+    const deleted = after(changed, wire({ name: "project:deleted", payload: { projectId: "b" } }));
+    expect(deleted.projects?.map(({ id }) => id)).toEqual(["c", "a"]);
+  });
+
   it("know how far they are loaded", () => {
     const state = after(initialState(NOW), { type: "listAsked", key: "k" }, { type: "listed", key: "k", isFirst: true, conversations: [], seen: {}, next: "c" });
     expect(state.lists.get("k")).toEqual({ next: "c", isLoading: false, error: null });

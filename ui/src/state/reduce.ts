@@ -81,6 +81,8 @@ const GLOBAL_EVENTS: Readonly<Record<keyof GlobalEvents, true>> = {
   "conversation:updated": true,
   "conversation:deleted": true,
   "conversation:seen": true,
+  "project:updated": true,
+  "project:deleted": true,
   permission_escalation: true,
   "bridge:status": true,
   "chat:resync": true,
@@ -241,6 +243,10 @@ function afterGlobal(state: PageState, event: GlobalEvent, now: number): PageSta
       return lists.withDeleted(state, event.payload.conversationId);
     case "conversation:seen":
       return lists.withMarks(state, { [event.payload.conversationId]: event.payload.seq });
+    case "project:updated":
+      return lists.withProject(state, event.payload.project);
+    case "project:deleted":
+      return lists.withoutProject(state, event.payload.projectId);
     case "permission_escalation":
       return { ...state, escalations: withEntry(state.escalations, event.payload.promptId, event.payload) };
     case "bridge:status":

@@ -792,6 +792,26 @@ export interface ConversationSeenTold {
   readonly seq: number;
 }
 
+/** `project:updated`. */
+export interface ProjectTold {
+  readonly project: Project;
+}
+
+/** A named folder of conversations. */
+export interface Project {
+  readonly id: string;
+  readonly name: string;
+  readonly workingDirectory: string | null;
+  readonly userId: string;
+  readonly createdAt: Timestamp;
+  readonly updatedAt: Timestamp;
+}
+
+/** `project:deleted`. */
+export interface ProjectDeletedTold {
+  readonly projectId: string;
+}
+
 /** `permission_escalation`: a question waits and nobody answers. */
 export interface EscalationTold {
   readonly conversationId: string;
@@ -930,16 +950,6 @@ export interface ProjectAnswer {
   readonly project: Project;
 }
 
-/** A named folder of conversations. */
-export interface Project {
-  readonly id: string;
-  readonly name: string;
-  readonly workingDirectory: string | null;
-  readonly userId: string;
-  readonly createdAt: Timestamp;
-  readonly updatedAt: Timestamp;
-}
-
 /** Projects, newest first. */
 export interface ProjectsAnswer {
   readonly ok: true;
@@ -978,6 +988,30 @@ export interface StatsAnswer {
   readonly prompts: Readonly<Record<string, number>>;
   readonly conversations: Readonly<Record<string, number>>;
   readonly decisions: Readonly<Record<string, number>>;
+}
+
+/** Buckets without a gap, the earliest first, also empty ones; `until` is the end of the last. */
+export interface SeriesAnswer {
+  readonly ok: true;
+  readonly since: Timestamp;
+  readonly until: Timestamp;
+  readonly bucket: BucketWidth;
+  readonly buckets: readonly Bucket[];
+}
+
+/** How much time one bucket holds. */
+export type BucketWidth = "hour" | "day";
+
+/** What ended in a stretch of time. The latencies are those of the `answers` of people, null without any. */
+export interface Bucket {
+  readonly startAt: Timestamp;
+  readonly runs: Readonly<Record<string, number>>;
+  readonly usage: Usage;
+  readonly costUsd: number;
+  readonly prompts: Readonly<Record<string, number>>;
+  readonly answers: number;
+  readonly medianLatencyMs: number | null;
+  readonly p95LatencyMs: number | null;
 }
 
 /** What one round through each part takes now; `bridgeRoundTripMs` is null without a bridge. */
@@ -1110,6 +1144,15 @@ export interface CreateGrant {
   readonly expiresAt?: Timestamp | null;
 }
 
+/** `POST /api/permissions`. */
+export interface CreateWideGrant {
+  readonly toolName: string;
+  readonly pattern?: string | null;
+  readonly projectId?: string | null;
+  readonly effect?: GrantEffect;
+  readonly expiresAt?: Timestamp | null;
+}
+
 /** `POST /api/projects`. */
 export interface CreateProject {
   readonly name: string;
@@ -1207,6 +1250,8 @@ export interface GlobalEvents {
   "conversation:updated": ConversationTold;
   "conversation:deleted": ConversationDeletedTold;
   "conversation:seen": ConversationSeenTold;
+  "project:updated": ProjectTold;
+  "project:deleted": ProjectDeletedTold;
   "permission_escalation": EscalationTold;
   "bridge:status": BridgesTold;
   "chat:resync": ResyncTold;
