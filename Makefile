@@ -118,6 +118,10 @@ screenshots: $(VENV)/.run $(PAGE) ## Take the pictures in docs/screenshots anew 
 test: $(VENV)/.dev $(CLIENTS)/node_modules/.installed $(PAGE) ## Run all tests (ARGS="-k prompt" and the like; WORKERS=0 in one process)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)
 
+.PHONY: test-faults
+test-faults: $(VENV)/.dev ## Break real processes by a plan, and hold what is left against every promise (ARGS="--rounds 1000")
+	@$(BIN)/python -m tests.faults.suite $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev $(UI)/node_modules/.installed ## Check format, lint, types and import contracts, and the page's too
 	@$(BIN)/ruff format --check .
