@@ -127,6 +127,14 @@ test: $(VENV)/.dev $(CLIENTS)/node_modules/.installed $(PAGE) ## Run all tests (
 test-mongo: $(VENV)/.dev ## Run the store's contract on every store and server to be had (ARGS="ferretdb": only that one)
 	@$(BIN)/python -m tests.mongo_servers $(ARGS)
 
+.PHONY: test-faults
+test-faults: $(VENV)/.dev ## Break real processes by a plan, and hold what is left against every promise (ARGS="--rounds 1000")
+	@$(BIN)/python -m tests.faults.suite $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.dev ## Half an hour of load with faults: does anything grow? (ARGS="--minutes 5")
+	@$(BIN)/python -m tests.faults.soak $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev $(UI)/node_modules/.installed ## Check format, lint, types and import contracts, and the page's too
 	@$(BIN)/ruff format --check .

@@ -30,6 +30,8 @@ Kept = TypeVar("Kept", bound=Session)
 class _Held(Generic[Kept]):
     session: Kept
     closing: "asyncio.Task[None] | None" = None
+    is_ending: bool = False
+    """Its end has begun. Not to be read off the process: that may have died by itself, of which nobody is told."""
 
 
 class IdleSessions(Generic[Kept]):
@@ -87,6 +89,7 @@ class IdleSessions(Generic[Kept]):
         await self._sleep(self._idle_s)
         while self._is_busy(held.session):
             await self._sleep(self._idle_s)
+        held.is_ending = True
         # It stays listed until it has ended: whoever wants its session has to wait for that.
         await held.session.close()
         if self._held.get(held.session.session_id) is held:
@@ -97,7 +100,7 @@ async def _call_off(held: _Held[Kept]) -> None:
     """Call off the end that was set for later; where it has begun, wait for it."""
     if held.closing is None:
         return
-    if held.session.is_alive:
+    if not held.is_ending:
         held.closing.cancel()
     await asyncio.wait({held.closing})
 

@@ -61,6 +61,23 @@ async def test_who_wants_a_session_that_is_being_ended_waits_for_its_end() -> No
     assert await taking is session
 
 
+async def test_who_wants_a_session_whose_process_died_while_it_waited_has_it_at_once() -> None:
+    idle, session = shelf(FakeClock()), Fake("s")
+    await idle.keep(session)
+    session.is_alive = False
+    async with asyncio.timeout(30):
+        assert await idle.take("s") is session
+
+
+async def test_what_died_while_it_waited_holds_up_no_stop() -> None:
+    idle, session = shelf(FakeClock()), Fake("s")
+    await idle.keep(session)
+    session.is_alive = False
+    async with asyncio.timeout(30):
+        await idle.close()
+    assert session.closing.is_set()
+
+
 async def test_the_one_that_waited_longest_goes_first() -> None:
     idle = shelf(FakeClock())
     sessions = [Fake(str(number)) for number in range(3)]

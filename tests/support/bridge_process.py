@@ -14,7 +14,7 @@ import aiohttp
 
 from tests.support.server_process import free_port
 
-START_S = 30
+START_S = 120
 
 
 class BridgeProcess:
@@ -36,6 +36,17 @@ class BridgeProcess:
             **environment,
         }
         self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None, "it was started"
+        return self._process.pid
 
     @property
     def log(self) -> str:

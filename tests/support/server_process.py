@@ -5,13 +5,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 
-START_S = 30
+START_S = 120
 
 
 def free_port() -> int:
@@ -23,10 +23,14 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """One server on one data folder. The port stays the same over restarts, as clients expect."""
+    """One server on one data folder. The port stays the same over restarts, as clients expect.
 
-    def __init__(self, data: Path, **environment: str) -> None:
+    `wrapped_in`: a command line that becomes the server's process.
+    """
+
+    def __init__(self, data: Path, wrapped_in: Sequence[str] = (), **environment: str) -> None:
         self.data = data
+        self._wrapped_in = wrapped_in
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = environment
@@ -36,6 +40,11 @@ class ServerProcess:
     def database(self) -> Path:
         """The SQLite file."""
         return self.data / "baton.sqlite3"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.returncode is None
 
     @property
     def pid(self) -> int:
@@ -57,6 +66,7 @@ class ServerProcess:
         log = (self.data.parent / "server.log").open("ab")
         try:
             self._process = await asyncio.create_subprocess_exec(
+                *self._wrapped_in,
                 sys.executable,
                 "-m",
                 "baton",

@@ -42,7 +42,7 @@ class Shell:
             cwd=self.folder,
             env=inherited | {"BATON_DATA": str(self.folder / "data"), **self.environment},
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             out, err = await process.communicate()
         assert process.returncode is not None
         said = Said(process.returncode, out.decode(), err.decode())

@@ -1,14 +1,16 @@
 """A wire between two processes that a test cuts, holds and lets go."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 
 class Way:
-    """One direction, and how much of what comes may pass."""
+    """One direction, and how much of what comes may pass. `delay_s`: how long everything takes, one after the other."""
 
     def __init__(self) -> None:
+        self.delay_s = 0.0
         self._left: int | None = None
         self._changed = asyncio.Event()
 
@@ -37,10 +39,14 @@ class Way:
 
 
 class TcpProxy:
-    """Carries connections to `target_port` of this machine. `is_up` False: new ones are closed at once."""
+    """Carries connections to `target_port` of this machine. `is_up` False: new ones are closed at once.
 
-    def __init__(self) -> None:
+    `buffer_bytes`: what the system holds of what a server has sent and nobody has read, where that is to be little.
+    """
+
+    def __init__(self, *, buffer_bytes: int | None = None) -> None:
         self.target_port = 0
+        self._buffer_bytes = buffer_bytes
         self._writers: set[asyncio.StreamWriter] = set()
         self._to_server, self._to_bridge = Way(), Way()
         self.is_up = True
@@ -78,13 +84,17 @@ class TcpProxy:
         """Carry nothing to the bridge; what it says still comes through."""
         self._to_bridge.hold()
 
+    def delay(self, seconds: float) -> None:
+        """Everything takes so much longer, in both directions, until it is set to 0 again."""
+        self._to_server.delay_s = self._to_bridge.delay_s = seconds
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self.is_up:
             writer.transport.abort()
             return
         self.connections += 1
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self.target_port)
+            there, back = await self._open_connection()
         except OSError:
             writer.transport.abort()
             return
@@ -99,9 +109,23 @@ class TcpProxy:
             for end in pair:
                 end.transport.abort()
 
+    async def _open_connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        near = socket.socket()
+        try:
+            near.setblocking(False)
+            if self._buffer_bytes is not None:
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
+            await asyncio.get_running_loop().sock_connect(near, ("127.0.0.1", self.target_port))
+            return await asyncio.open_connection(sock=near)
+        except BaseException:  # also where the connecting is cancelled the socket is ours to close
+            near.close()
+            raise
+
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, way: Way) -> None:
         with suppress(OSError):
             while piece := await source.read(1 << 16):
+                if way.delay_s:
+                    await asyncio.sleep(way.delay_s)
                 while piece:
                     size = await way.room(len(piece))
                     target.write(piece[:size])
@@ -116,9 +140,9 @@ class TcpProxy:
 
 
 @asynccontextmanager
-async def tcp_proxy() -> AsyncIterator[TcpProxy]:
+async def tcp_proxy(*, buffer_bytes: int | None = None) -> AsyncIterator[TcpProxy]:
     """A proxy on a port of its own; it is told later where to."""
-    proxy = TcpProxy()
+    proxy = TcpProxy(buffer_bytes=buffer_bytes)
     listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.port = listening.sockets[0].getsockname()[1]
     async with listening:

@@ -1,5 +1,6 @@
 """What the parts of a running server count, as Prometheus families, read off them when somebody asks."""
 
+import asyncio
 from collections.abc import Iterator
 from itertools import accumulate
 
@@ -76,6 +77,7 @@ class Numbers(Collector):
         yield GaugeMetricFamily("baton_backlog_bytes", "Unsent bytes of all browsers", value=sum(backlogs))
         largest = max(backlogs, default=0)
         yield GaugeMetricFamily("baton_backlog_largest_bytes", "Unsent bytes of the slowest browser", value=largest)
+        yield GaugeMetricFamily("baton_tasks", "Tasks of the event loop", value=len(asyncio.all_tasks()))
 
     def _endings(self) -> Iterator[Metric]:
         tally = self._services.lanes.tally

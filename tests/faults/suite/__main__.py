@@ -1,0 +1,80 @@
+"""`make test-faults`: rounds of faults on real processes, each held against every promise.
+
+make test-faults                                      ten rounds of a new seed, which is printed
+make test-faults ARGS="--seed 7 --rounds 1000"        the long form, some hours
+make test-faults ARGS="--seed 7 --first 42 --rounds 1"    one round again
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.faults.suite.checks import Violation, judge
+from tests.faults.suite.ending import end_on_sigterm
+from tests.faults.suite.evidence import Evidence
+from tests.faults.suite.plan import Round, plan
+from tests.faults.suite.play import play
+from tests.faults.suite.report import Tally, tell_round, tell_violations
+
+ROUNDS = 10
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="make test-faults ARGS=...", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how many rounds [default: {ROUNDS}]")
+    parser.add_argument("--seed", type=int, help="decides every round [default: a new one]")
+    parser.add_argument("--first", type=int, default=0, help="number of the first round [default: 0]")
+    parser.add_argument("--minutes", type=float, help="begin no further round after so long [default: no limit]")
+    parser.add_argument("--plan", action="store_true", help="print the rounds and play none")
+    parser.add_argument("--keep", type=Path, help="a folder for logs and databases of rounds that violate something")
+    parser.add_argument("--record", type=Path, help="append a line about the whole to this file")
+    return parser.parse_args()
+
+
+async def main(given: argparse.Namespace) -> int:
+    """Play the rounds; the exit code: 1 where anything was violated."""
+    end_on_sigterm()
+    seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
+    rounds = [plan(seed, number) for number in range(given.first, given.first + given.rounds)]
+    if given.plan:
+        print("\n".join(line for round_ in rounds for line in round_.script()))
+        return 0
+    print(f"seed {seed}: {len(rounds)} rounds from {given.first}", flush=True)
+    tally, began = Tally(seed, datetime.now(UTC)), time.monotonic()
+    for round_ in rounds:
+        if given.minutes is not None and time.monotonic() - began > given.minutes * 60:
+            break
+        at = time.monotonic()
+        evidence, found = await _one(round_, given.keep)
+        tally.add(evidence, found)
+        tell_round(evidence, found, seconds=time.monotonic() - at)
+        if found:
+            tell_violations(round_, found)
+    print(tally.summary(seconds=time.monotonic() - began))
+    if given.record is not None:
+        with given.record.open("a") as record:
+            record.write(tally.line(seconds=time.monotonic() - began) + "\n")
+    return 1 if tally.violations else 0
+
+
+async def _one(round_: Round, keep: Path | None) -> tuple[Evidence, list[Violation]]:
+    with tempfile.TemporaryDirectory(prefix="baton-faults-") as folder:
+        evidence = await play(round_, Path(folder) / "round")
+        found = judge(evidence)
+        if found and keep is not None:
+            kept = keep / f"{round_.seed}-{round_.number}"
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / "round").rename(kept)
+        return evidence, found
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(options())))
