@@ -135,6 +135,23 @@ test-faults: $(VENV)/.dev ## Break real processes by a plan, and hold what is le
 soak: $(VENV)/.dev ## Half an hour of load with faults: does anything grow? (ARGS="--minutes 5")
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
+RELAYS := benchmarks/relays
+
+# SQLite for Node.js is built on the spot where no ready one can be had: minutes, once.
+$(RELAYS)/node_modules/.installed: $(RELAYS)/package.json
+	@$(NEED_NODE)
+	@echo "Installing the relays that Baton is compared with (once)"
+	@cd $(RELAYS) && npm install --silent --no-package-lock --no-audit --no-fund
+	@touch $@
+
+.PHONY: bench
+bench: $(VENV)/.dev $(RELAYS)/node_modules/.installed ## Measure Baton beside relays (ARGS=--quick: two minutes; ARGS="--only relay,idle")
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: bench-docs
+bench-docs: $(VENV)/.dev ## Write the tables of docs/performance.md anew from what `make bench` found
+	@$(BIN)/python -m benchmarks.report
+
 .PHONY: check
 check: $(VENV)/.dev $(UI)/node_modules/.installed ## Check format, lint, types and import contracts, and the page's too
 	@$(BIN)/ruff format --check .
@@ -239,5 +256,5 @@ logs: ## Follow the logs of the containers (ARGS=backend only its own)
 .PHONY: clean
 clean: ## Remove the environment, caches and builds; never data
 	@if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
-	@rm -rf $(CLIENTS)/node_modules $(UI)/node_modules baton/web/static/app build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(CLIENTS)/node_modules $(UI)/node_modules $(RELAYS)/node_modules baton/web/static/app build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find baton tests migrations benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,24 +1,34 @@
-"""The load of benchmarks/relay.py, in processes of its own: producers of deltas, and watchers that time them.
+"""The load of the benchmarks, in processes of its own: producers of deltas, watchers that time and check them, crowds.
 
-A delta is text like `@<monotonic nanoseconds>@ word`; all processes of a machine share that clock.
-Run by relay.py: `python -m benchmarks.load watch|produce|bridge <JSON of its options>`. Lines on stdin steer it.
+A delta is text like `@<monotonic nanoseconds>@ word`; all processes of a machine share that clock. Run by the parts:
+`python -m benchmarks.load watch|produce|bridge|crowd <JSON of its options>`. Lines on stdin steer it, JSON lines on
+stdout tell. It ends when stdin does, so that nothing is left behind when the benchmark is killed.
 """
 
 import asyncio
 import json
 import re
+import resource
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
-import aiohttp
+import orjson
+
+from benchmarks.client import WebSocketClient, open_socket
 
 NEVER = 1 << 62
 STAMP = re.compile(r"@(\d+)@")
+_AT_ONCE = 50
+"""Sockets that are being opened at the same moment, where it is not about that."""
+_SENDS_PER_TURN = 32
+_SOCKET_IO = "/socket.io/?EIO=4&transport=websocket"
+_ROOM_EVENT = '42["chat:'
 
 
 def say(**line: object) -> None:
-    """One line for relay.py."""
+    """One line for the part that started this."""
     print(json.dumps(line), flush=True)
 
 
@@ -29,92 +39,179 @@ async def lines() -> asyncio.StreamReader:
     return reader
 
 
+# --- watchers ------------------------------------------------------------------------------------------------------
+
+
 class Watchers:
-    """Many sockets that only listen. Counts and times what arrives while `is_counting`."""
+    """Times what arrives while `is_counting`; with `checks`, holds each room's order and counts what was delivered."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, checks: bool = False) -> None:
         self.is_counting = False
+        self.checks = checks
         self.latencies_ms: list[float] = []
+        self.delivered = 0
+        """Deltas since the join."""
+        self.broken = 0
+        """Events whose `prevSeq` is not the last `seq`, deltas whose offset is not where the text ended."""
 
-    def take(self, text: str) -> None:
-        """Note the deltas in one packet; a whole message holds those that were delivered before."""
-        if self.is_counting and not text.startswith('42["chat:message"'):
-            now = time.monotonic_ns()
-            self.latencies_ms.extend((now - int(stamp)) / 1e6 for stamp in STAMP.findall(text))
+    def listener(self) -> Callable[[str], None]:
+        """What takes the packets of one socket."""
+        seq: int | None = None
+        ends: dict[str, int] = {}
 
-    async def bare(self, session: aiohttp.ClientSession, url: str, room: str, joined: asyncio.Event) -> None:
-        """A watcher of bare_aiohttp.py."""
-        async with session.ws_connect(f"{url}/watch/{room}", compress=0) as socket:
-            joined.set()
-            async for message in socket:
-                self.take(message.data)
+        def check(packet: str) -> None:
+            nonlocal seq
+            name, payload = orjson.loads(packet[2:])
+            if seq is not None and payload["prevSeq"] != seq:
+                self.broken += 1
+            seq = payload["seq"]
+            if name == "chat:stream-response":
+                for event in payload["events"]:
+                    if event["type"] == "text.delta":
+                        self.delivered += 1
+                        if event["offset"] != ends.get(event["messageId"], event["offset"]):
+                            self.broken += 1
+                        ends[event["messageId"]] = event["offset"] + len(event["text"])
 
-    async def socketio(
-        self, session: aiohttp.ClientSession, url: str, join: str, token: str | None, joined: asyncio.Event
-    ) -> None:
-        """A Socket.IO client, spoken by hand so that this process costs little."""
-        address = f"{url}/socket.io/?EIO=4&transport=websocket"
-        async with session.ws_connect(address, compress=0, max_msg_size=0) as socket:
-            await socket.receive()
-            await socket.send_str("40" + (json.dumps({"token": token}) if token else ""))
-            async for message in socket:
-                packet = message.data
-                if packet == "2":
-                    await socket.send_str("3")
-                elif packet.startswith("40"):
-                    await socket.send_str(f"420{join}")
-                elif packet.startswith("430"):
-                    joined.set()
-                else:
-                    self.take(packet)
+        def take(packet: str) -> None:
+            if self.checks and packet.startswith(_ROOM_EVENT):
+                check(packet)
+            # A whole message holds deltas that were delivered before.
+            if self.is_counting and not packet.startswith('42["chat:message"'):
+                now = time.monotonic_ns()
+                self.latencies_ms.extend((now - int(stamp)) / 1e6 for stamp in STAMP.findall(packet))
+
+        return take
+
+    def tell(self) -> None:
+        """Say what was counted."""
+        ordered = sorted(self.latencies_ms)
+        count = len(ordered)
+        say(
+            count=count,
+            median_ms=ordered[count // 2] if ordered else None,
+            p99_ms=ordered[int(count * 0.99)] if ordered else None,
+            most_ms=ordered[-1] if ordered else None,
+            delivered=self.delivered,
+            broken=self.broken,
+        )
+
+
+async def open_watcher(
+    url: str, room: str, token: str | None, take: Callable[[str], None], *, after: dict[str, Any] | None = None
+) -> WebSocketClient:
+    """A Socket.IO client that has joined `room`, spoken by hand. `take` gets every other packet.
+
+    `after`: what a client that comes again says it has.
+    """
+    if token is None:
+        join = json.dumps(["join", room])
+    else:
+        join = json.dumps(["join-conversation", {"conversationId": room, **(after or {})}])
+    joined: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_text(client: WebSocketClient, packet: str) -> None:
+        if packet == "2":
+            client.send("3")
+        elif packet.startswith("0"):
+            client.send("40" + (json.dumps({"token": token}) if token else ""))
+        elif packet.startswith("40"):
+            client.send(f"420{join}")
+        elif packet.startswith("430"):
+            joined.set_result(None)
+        else:
+            take(packet)
+
+    client = await open_socket(url, _SOCKET_IO, on_text)
+    async with asyncio.timeout(60):
+        await asyncio.wait((joined, client.closed), return_when=asyncio.FIRST_COMPLETED)
+    if not joined.done():
+        raise ConnectionError("the server closed the socket before the join was answered")
+    return client
 
 
 async def watch(options: dict[str, Any]) -> None:
     """Connect all watchers, then count between the lines `begin` and `end`."""
-    watchers = Watchers()
-    url = options["url"]
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        tasks = []
-        for room in options["rooms"]:
-            for _ in range(options["per_room"]):
-                joined = asyncio.Event()
-                if options["kind"] == "bare":
-                    work = watchers.bare(session, url, room, joined)
-                else:
-                    event = ["join-conversation", {"conversationId": room}] if options.get("token") else ["join", room]
-                    work = watchers.socketio(session, url, json.dumps(event), options.get("token"), joined)
-                tasks.append(asyncio.ensure_future(work))
-                await asyncio.wait_for(joined.wait(), 20)
-        say(ready=True)
-        stdin = await lines()
-        while line := (await stdin.readline()).decode().strip():
-            if line == "begin":
-                watchers.latencies_ms.clear()
-                watchers.is_counting = True
-            elif line == "end":
-                watchers.is_counting = False
-                ordered = sorted(watchers.latencies_ms)
-                say(
-                    count=len(ordered),
-                    median_ms=ordered[len(ordered) // 2] if ordered else None,
-                    p99_ms=ordered[int(len(ordered) * 0.99)] if ordered else None,
-                )
-            elif line == "stop":
-                break
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    watchers = Watchers(checks=options.get("checks", False))
+    url, token, slots = options["url"], options.get("token"), asyncio.Semaphore(_AT_ONCE)
+
+    async def one(room: str) -> WebSocketClient:
+        async with slots:
+            take = watchers.listener()
+            if options["kind"] == "bare":
+                return await open_socket(url, f"/watch/{room}", lambda _, packet: take(packet))
+            return await open_watcher(url, room, token, take)
+
+    sockets = await asyncio.gather(*(one(room) for room in options["rooms"] for _ in range(options["per_room"])))
+    say(ready=True)
+    stdin = await lines()
+    while line := (await stdin.readline()).decode().strip():
+        if line == "begin":
+            watchers.latencies_ms.clear()
+            watchers.is_counting = True
+        elif line == "end":
+            watchers.is_counting = False
+            watchers.tell()
+        elif line == "stop":
+            break
+    for socket in sockets:
+        socket.cut()
 
 
-async def paced(rooms: list[str], rate: float, send: Any) -> None:
-    """Call `send(room)` `rate` times a second for each room, evenly spread, for ever."""
+# --- crowds --------------------------------------------------------------------------------------------------------
+
+
+async def crowd(options: dict[str, Any]) -> None:
+    """Many sockets that only listen; on `again` all are cut at once and come again at once."""
+    url, token, rooms = options["url"], options["token"], options["rooms"]
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def first(number: int) -> WebSocketClient:
+        async with slots:
+            return await open_watcher(url, rooms[number % len(rooms)], token, _ignore)
+
+    async def again(number: int, began: float) -> tuple[WebSocketClient, float]:
+        after = {"after": options.get("after", 1)}
+        socket = await open_watcher(url, rooms[number % len(rooms)], token, _ignore, after=after)
+        return socket, time.monotonic() - began
+
+    sockets = list(await asyncio.gather(*(first(number) for number in range(options["sockets"]))))
+    say(ready=True)
+    stdin = await lines()
+    while (await stdin.readline()).decode().strip() == "again":
+        for socket in sockets:
+            socket.cut()
+        began = time.monotonic()
+        found = await asyncio.gather(*(again(number, began) for number in range(len(sockets))))
+        sockets = [socket for socket, _ in found]
+        took_s = sorted(seconds for _, seconds in found)
+        say(live=len(took_s), median_s=took_s[len(took_s) // 2], last_s=took_s[-1])
+    for socket in sockets:
+        socket.cut()
+
+
+def _ignore(packet: str) -> None:
+    pass
+
+
+# --- producers -----------------------------------------------------------------------------------------------------
+
+
+async def paced(rooms: list[str], rate: float, send: Callable[[str], None], most: int = NEVER) -> None:
+    """Call `send(room)` `rate` times a second for each room, evenly spread, `most` times in all."""
     gap = 1 / (rate * len(rooms))
     due = time.monotonic()
+    sent = 0
     while True:
         for room in rooms:
-            await send(room)
+            send(room)
+            sent += 1
+            if sent >= most:
+                return
             due += gap
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            wait_s = due - time.monotonic()
+            if wait_s > 0 or sent % _SENDS_PER_TURN == 0:
+                await asyncio.sleep(max(0.0, wait_s))
 
 
 def envelope(room: str) -> dict[str, Any]:
@@ -136,100 +233,136 @@ def word() -> str:
 
 
 async def produce(options: dict[str, Any]) -> None:
-    """Deltas for a relay that stores nothing."""
-    async with aiohttp.ClientSession() as session:
-        async with session.ws_connect(f"{options['url']}/produce", compress=0) as socket:
+    """Deltas for a relay, until stdin ends."""
+    socket = await open_socket(options["url"], "/produce", lambda *_: None, offers_deflate=False)
 
-            async def send(room: str) -> None:
-                await socket.send_str(json.dumps({"room": room, "data": envelope(room)}))
+    def send(room: str) -> None:
+        socket.send(json.dumps({"room": room, "data": envelope(room)}))
 
-            say(ready=True)
-            await paced(options["rooms"], options["rate"], send)
+    say(ready=True)
+    await _until_ended(paced(options["rooms"], options["rate"], send))
 
 
 class LoadBridge:
-    """A bridge as docs/protocol.md has it: one delta per frame; each message ends after `message_deltas` of them."""
+    """A bridge as docs/protocol.md has it: `per_frame` deltas a frame; each message ends after `message_deltas`."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, message_deltas: int) -> None:
-        self._socket = socket
+    def __init__(self, message_deltas: int, per_frame: int) -> None:
+        self.socket: WebSocketClient | None = None
+        self.is_welcome = asyncio.Event()
+        self.is_ready = asyncio.Event()
+        self.expected = 0
+        self.runs: list[str] = []
+        self.deltas = 0
+        self.unacknowledged = 0
+        """Frames that are not on the server's disk yet, as far as it has said."""
         self._message_deltas = message_deltas
+        self._per_frame = per_frame
         self._seqs: dict[str, int] = {}
+        self._acked: dict[str, int] = {}
         self._said: dict[str, int] = {}
         self._offsets: dict[str, int] = {}
-        self.runs: list[str] = []
-        self.in_flight: dict[str, int] = {}
 
-    async def read(self, expected: int, ready: asyncio.Event) -> None:
+    def read(self, socket: WebSocketClient, text: str) -> None:
         """Take up the runs that come, answer pings."""
-        async for message in self._socket:
-            frame = json.loads(message.data)
-            if frame["type"] == "claude:execute":
-                self.runs.append(frame["requestId"])
-                await self._send(frame["requestId"], {"type": "claude:started", "sessionId": "load"})
-                if len(self.runs) == expected:
-                    ready.set()
-            elif frame["type"] == "ack":
-                self.in_flight.update(frame["acks"])
-            elif frame["type"] == "ping":
-                await self._socket.send_str(json.dumps({"type": "pong", "t": frame["t"]}))
+        frame = orjson.loads(text)
+        kind = frame["type"]
+        if kind == "ack":
+            for run, seq in frame["acks"].items():
+                self.unacknowledged -= seq - self._acked.get(run, 0)
+                self._acked[run] = seq
+        elif kind == "claude:execute":
+            self.runs.append(frame["requestId"])
+            self._send(frame["requestId"], {"type": "claude:started", "sessionId": "load"})
+            if len(self.runs) == self.expected:
+                self.is_ready.set()
+        elif kind == "welcome":
+            self.is_welcome.set()
+        elif kind == "ping":
+            socket.send(json.dumps({"type": "pong", "t": frame["t"]}))
 
-    async def delta(self, run: str) -> None:
-        """One more word of a run."""
+    def speak(self, run: str) -> None:
+        """The next frame of a run."""
+        events = [self._next_event(run) for _ in range(self._per_frame)]
+        self._send(run, {"type": "claude:stream", "events": events})
+        self.deltas += self._per_frame
+        if self._said[run] % self._message_deltas == 0:
+            message_id = f"m{self._said[run] // self._message_deltas - 1}"
+            done = {"type": "message.done", "messageId": message_id, "claudeData": {}}
+            self._send(run, {"type": "claude:stream", "events": [done]})
+
+    def _next_event(self, run: str) -> dict[str, Any]:
         said = self._said.get(run, 0)
         self._said[run] = said + 1
-        message_id = f"m{said // self._message_deltas}"
         offset = self._offsets.get(run, 0) if said % self._message_deltas else 0
         text = word()
         self._offsets[run] = offset + len(text)
-        event = {"type": "text.delta", "messageId": message_id, "block": 0, "offset": offset, "text": text}
-        await self._send(run, {"type": "claude:stream", "events": [event]})
-        if (said + 1) % self._message_deltas == 0:
-            done = {"type": "message.done", "messageId": message_id, "claudeData": {}}
-            await self._send(run, {"type": "claude:stream", "events": [done]})
+        message_id = f"m{said // self._message_deltas}"
+        return {"type": "text.delta", "messageId": message_id, "block": 0, "offset": offset, "text": text}
 
-    async def _send(self, run: str, frame: dict[str, Any]) -> None:
+    def _send(self, run: str, frame: dict[str, Any]) -> None:
+        assert self.socket is not None, "it is open"
         self._seqs[run] = self._seqs.get(run, 0) + 1
-        await self._socket.send_str(json.dumps({**frame, "requestId": run, "seq": self._seqs[run]}))
+        self.unacknowledged += 1
+        self.socket.send(json.dumps({**frame, "requestId": run, "seq": self._seqs[run]}))
+
+
+_HELLO = {
+    "type": "hello",
+    "protocol": 1,
+    "bridgeId": "load",
+    "instanceId": "load",
+    "name": "load",
+    "version": "1",
+    "hostname": "localhost",
+    "agents": [{"id": "load", "title": "Load", "available": True, "models": [], "modes": []}],
+    "maxConcurrentRequests": 1000,
+    "workspaces": [],
+    "allowBypass": False,
+    "runs": [],
+}
 
 
 async def bridge(options: dict[str, Any]) -> None:
-    """Connect, wait for as many runs as there are rooms, stream until stopped."""
-    headers = {"Authorization": f"Bearer {options['token']}"}
-    hello = {
-        "type": "hello",
-        "protocol": 1,
-        "bridgeId": "load",
-        "instanceId": "load",
-        "name": "load",
-        "version": "1",
-        "hostname": "localhost",
-        "agents": [{"id": "load", "title": "Load", "available": True, "models": [], "modes": []}],
-        "maxConcurrentRequests": 1000,
-        "workspaces": [],
-        "allowBypass": False,
-        "runs": [],
-    }
-    async with aiohttp.ClientSession() as session:
-        async with session.ws_connect(
-            f"{options['url']}/bridge", headers=headers, protocols=["baton.bridge.v1"], compress=0, max_msg_size=0
-        ) as socket:
-            await socket.send_str(json.dumps(hello))
-            welcome = json.loads((await socket.receive()).data)
-            assert welcome["type"] == "welcome", welcome
-            say(connected=True)
-            peer, ready = LoadBridge(socket, options.get("message_deltas", NEVER)), asyncio.Event()
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(peer.read(options["runs"], ready))
-                await ready.wait()
-                say(ready=True)
-                stdin = await lines()
-                await stdin.readline()
-                tasks.create_task(paced(peer.runs, options["rate"], peer.delta))
+    """Connect, wait for as many runs as there are rooms, on `go` stream; on `end` stop and say what was sent."""
+    peer = LoadBridge(options.get("message_deltas", NEVER), options.get("per_frame", 1))
+    peer.expected = options["runs"]
+    headers = (f"Authorization: Bearer {options['token']}", "Sec-WebSocket-Protocol: baton.bridge.v1")
+    peer.socket = await open_socket(options["url"], "/bridge", peer.read, headers=headers, offers_deflate=False)
+    peer.socket.send(json.dumps(_HELLO))
+    await peer.is_welcome.wait()
+    say(connected=True)
+    await peer.is_ready.wait()
+    say(ready=True)
+    stdin = await lines()
+    if not await stdin.readline():
+        return
+    frames = options.get("deltas", NEVER) // options.get("per_frame", 1)
+    speaking = asyncio.ensure_future(paced(peer.runs, options["rate"], peer.speak, frames))
+    speaking.add_done_callback(lambda task: task.cancelled() or say(spoken=peer.deltas))
+    while line := (await stdin.readline()).decode().strip():
+        if line == "end":
+            speaking.cancel()
+            async with asyncio.timeout(30):
+                while peer.unacknowledged:
+                    await asyncio.sleep(0.02)
+            say(sent=peer.deltas)
+    speaking.cancel()
+
+
+async def _until_ended(work: Any) -> None:
+    """Do it until stdin ends."""
+    stdin = await lines()
+    working = asyncio.ensure_future(work)
+    while await stdin.readline():
+        pass
+    working.cancel()
 
 
 def main() -> None:
     """Run the part that the arguments name."""
-    part = {"watch": watch, "produce": produce, "bridge": bridge}[sys.argv[1]]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if hard != resource.RLIM_INFINITY else (soft, hard))
+    part = {"watch": watch, "produce": produce, "bridge": bridge, "crowd": crowd}[sys.argv[1]]
     asyncio.run(part(json.loads(sys.argv[2])))
 
 

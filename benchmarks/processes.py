@@ -1,6 +1,7 @@
 """Processes of a benchmark: started, steered by lines, measured from /proc, ended."""
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -12,9 +13,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+_CPUS: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+SERVER_CPUS: Final = frozenset(_CPUS[-1:]) if len(_CPUS) > 1 else frozenset()
+"""The core that the server has for itself, where there is more than one; empty: nobody is pinned."""
+LOAD_CPUS: Final = frozenset(_CPUS[:-1]) if len(_CPUS) > 1 else frozenset()
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def free_port() -> int:
@@ -98,9 +106,14 @@ class Child:
     @classmethod
     @asynccontextmanager
     async def run(
-        cls, command: Sequence[str], environment: dict[str, str] | None = None, cwd: Path | None = None
+        cls,
+        command: Sequence[str],
+        environment: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        *,
+        cpus: frozenset[int] = LOAD_CPUS,
     ) -> AsyncIterator["Child"]:
-        """Run a command; ended with SIGTERM, after 10 s with SIGKILL."""
+        """Run a command on these cores; ended with SIGTERM, after 10 s with SIGKILL, and with this process."""
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
@@ -108,12 +121,14 @@ class Child:
             stderr=None if os.environ.get("BENCH_DEBUG") else asyncio.subprocess.DEVNULL,
             env=environment,
             cwd=cwd,
+            preexec_fn=lambda: _settle_in(cpus),
         )
         try:
             yield cls(process)
         finally:
             if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
+                with suppress(ProcessLookupError):
+                    process.send_signal(signal.SIGTERM)
                 try:
                     await asyncio.wait_for(process.wait(), 10)
                 except TimeoutError:
@@ -145,6 +160,14 @@ class Child:
         await self._process.stdin.drain()
 
 
+def _settle_in(cpus: frozenset[int]) -> None:
+    """In the child: take these cores, and end when the benchmark does, however that ends."""
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 @asynccontextmanager
 async def baton_server(folder: Path, **environment: str) -> AsyncIterator[tuple[Child, str, dict[str, str]]]:
     """`baton serve` on a database of its own: the process, its address, its tokens by role."""
@@ -156,11 +179,16 @@ async def baton_server(folder: Path, **environment: str) -> AsyncIterator[tuple[
         "BATON_DATA": str(folder / "data"),
         "BATON_AGENTS": "demo",
         "BATON_BRIDGE_PORT": "none",
+        "BATON_REST_PER_MINUTE": "0",
+        "BATON_REST_PER_MINUTE_OF_ADDRESS": "0",
+        "BATON_COMMANDS_PER_MINUTE": "0",
+        "BATON_CONNECTS_PER_MINUTE": "0",
         "LOG_LEVEL": "WARNING",
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": os.environ.get("BENCH_SOURCE", str(Path(__file__).parents[1])),
         **environment,
     }
-    async with Child.run([sys.executable, "-m", "baton", "serve"], variables, folder) as server:
+    command = [sys.executable, *os.environ.get("BENCH_PYTHON_FLAGS", "").split(), "-m", "baton", "serve"]
+    async with Child.run(command, variables, folder, cpus=SERVER_CPUS) as server:
         url = f"http://127.0.0.1:{port}"
         await until_healthy(f"{url}/health/ready", every_s=0.005)
         tokens = {role: (folder / "data" / f"{role}.token").read_text().strip() for role in ("admin", "bridge")}

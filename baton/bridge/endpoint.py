@@ -1,6 +1,7 @@
 """The raw WebSocket at `/bridge` (docs/protocol.md section 5): sockets under the hub, and nothing else.
 
-Reading has no await per frame but the read itself, and starts no task. Writing goes straight to the transport: all
+Reading has no await per frame but the read itself, and starts no task; what comes within one floor of the flush is
+read together (`Pace`). Writing goes straight to the transport: all
 frames of one turn of the loop as one write, so that neither a slow bridge nor a slow write holds up anybody.
 What frames mean is judged by `schemas.bridge`, whether they may come now by `protocol`.
 """
@@ -17,6 +18,7 @@ from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.http import WebSocketError
 
 from baton.bridge.hub import Hub, Session
+from baton.bridge.pace import Pace
 from baton.bridge.protocol import CLOSE_CREDENTIAL, CLOSE_DRAINING
 from baton.core.commands import Identity
 from baton.core.errors import Forbidden, PeerViolation, Unauthenticated, Unavailable
@@ -115,6 +117,7 @@ class _Connection:
 
     request: web.Request
     socket: LingeringSocket
+    transport: asyncio.Transport
     link: SocketLink
     identity: Identity | None = None
     said_hello: bool = False
@@ -189,9 +192,9 @@ class BridgeEndpoint:
         await socket.prepare(request)
         if request.transport is None:
             return socket
-        assert isinstance(request.transport, asyncio.WriteTransport), "a socket's transport can be written to"
+        assert isinstance(request.transport, asyncio.Transport), "a socket's transport can be read and written"
         link = SocketLink(request.transport, 2 * self._limits.bridge_frame_max_bytes)
-        connection = _Connection(request, socket, link)
+        connection = _Connection(request, socket, request.transport, link)
         self._connections.add(connection)
         try:
             await self._run(connection)
@@ -221,9 +224,11 @@ class BridgeEndpoint:
                 return
             await self._check_bound(identity, hello.bridge_id)
             session = connection.session = await self._hub.connect(hello, connection.link)
+            pace = Pace(connection.transport, self._limits.flush_floor_s)
             try:
-                await self._read_frames(connection.socket, session)
+                await self._read_frames(connection.socket, session, pace)
             finally:
+                pace.end()
                 await self._hub.disconnect(session)
         except PeerViolation as violation:
             self._close(connection, violation.close_code, violation.message)
@@ -275,18 +280,21 @@ class BridgeEndpoint:
         connection.said_hello = True
         return hello
 
-    async def _read_frames(self, socket: web.WebSocketResponse, session: Session) -> None:
+    async def _read_frames(self, socket: web.WebSocketResponse, session: Session, pace: Pace) -> None:
         hub, limits = self._hub, self._limits
         for count in itertools.count(1):
             payload = _payload(await socket.receive())
             if payload is None:
                 return
+            pace.rest()
             try:
                 hub.receive(session, load_bridge_frame(payload, limits), len(payload))
             except RefusedFrame as refused:
                 hub.refuse(session, refused, len(payload))
             if not session.has_room.is_set():
+                pace.hold()
                 await session.has_room.wait()
+                pace.go_on()
             elif count % _FRAMES_PER_TURN == 0:
                 # Reading what is there already does not let others run: a bridge that sends much must not be alone.
                 await asyncio.sleep(0)

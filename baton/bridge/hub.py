@@ -7,10 +7,11 @@ It must not know sockets, JSON or the store.
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from baton.bridge.choice import choose_bridge
 from baton.bridge.heartbeat import Beat
@@ -43,6 +44,10 @@ from baton.schemas.bridge import CLOSE_BAD_FRAME, RefusedFrame
 logger = logging.getLogger(__name__)
 
 Epoch = str | Callable[[], Awaitable[str]]
+
+ACK_GAP_S: Final = 0.05
+"""Between two acks of one link, where the bridge's window is far from full: an ack lets it forget frames and send
+more, which can wait, and a write to its socket costs as much as a delta."""
 
 
 class Link(Protocol):
@@ -85,7 +90,9 @@ class Session:
     """What services said while it was greeted: goes out behind the welcome."""
     has_room: asyncio.Event = field(default_factory=asyncio.Event)
     """Clear while so much of it is not on disk that no more should be read."""
-    are_acks_due: bool = False
+    acks_due: asyncio.Handle | None = None
+    """What will send them."""
+    acked_at: float = -math.inf
 
     @property
     def bridge_id(self) -> BridgeId:
@@ -365,6 +372,9 @@ class Hub:
         session.held.clear()
         session.load.clear()
         session.has_room.set()
+        if session.acks_due is not None:
+            session.acks_due.cancel()
+            session.acks_due = None
         for answer in session.calls.values():
             if not answer.done():
                 answer.set_exception(NoBridge(f"Bridge {session.bridge_id} left before it answered"))
@@ -408,14 +418,25 @@ class Hub:
                 assert isinstance(frame, Pong), "every other frame has a number"
 
     def _acknowledge_soon(self, session: Session) -> None:
-        if not session.are_acks_due:
-            session.are_acks_due = True
-            asyncio.get_running_loop().call_soon(self._acknowledge_now, session)
+        """All acks of one turn of the loop leave as one frame; of a busy link, those of `ACK_GAP_S`."""
+        due = session.acks_due
+        is_urgent = 4 * session.end.owed_bytes > self._limits.bridge_window_bytes
+        if due is not None:
+            if not is_urgent or not isinstance(due, asyncio.TimerHandle):
+                return
+            due.cancel()
+        loop = asyncio.get_running_loop()
+        wait_s = session.acked_at + ACK_GAP_S - loop.time()
+        if is_urgent or wait_s <= 0:
+            session.acks_due = loop.call_soon(self._acknowledge_now, session)
+        else:
+            session.acks_due = loop.call_later(wait_s, self._acknowledge_now, session)
 
     def _acknowledge_now(self, session: Session) -> None:
-        session.are_acks_due = False
+        session.acks_due = None
         ack = session.end.owed()
         if ack is not None:
+            session.acked_at = asyncio.get_running_loop().time()
             session.link.send(ack)
 
     def _presence_changed(self) -> None:

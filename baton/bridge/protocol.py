@@ -103,6 +103,8 @@ class ServerEnd:
         self.state = LinkState.EXPECTING_HELLO
         self.unstored_bytes = 0
         """Received and not on disk; a bridge that keeps to its window keeps this below it."""
+        self.owed_bytes = 0
+        """On disk, and the bridge has not been told yet."""
         self._limits = limits
         self._heartbeat = Heartbeat(limits.heartbeat_s, now)
         self._inbound: dict[RequestId, _Inbound] = {}
@@ -204,7 +206,9 @@ class ServerEnd:
         """Note what is on disk; up to where an ack may go."""
         run.stored = max(run.stored, seq)
         while run.sizes and run.sizes[0][0] <= seq:
-            self.unstored_bytes -= run.sizes.popleft()[1]
+            size = run.sizes.popleft()[1]
+            self.unstored_bytes -= size
+            self.owed_bytes += size
         if run.final is None or seq < run.final:
             return seq
         self.forget(request_id)
@@ -231,6 +235,7 @@ class ServerEnd:
         if not self._acks or self.state is not LinkState.OPEN:
             return None
         acks, self._acks = self._acks, {}
+        self.owed_bytes = 0
         return Ack(acks=acks)
 
     # --- questions -----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Offsets count UTF-16 code units. Wire names and fields: docs/protocol.md section
 """
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from baton.core.models import PlanEntry, Usage
 from baton.core.text import Json
@@ -179,6 +179,9 @@ StreamEvent: TypeAlias = (
     | ModeUpdated
     | Notice
 )
+
+DELTAS: Final = frozenset({TextDelta, ThinkingDelta})
+"""Nearly all events are of these kinds, and nothing but text: what looks at the others need not look at them."""
 
 STREAM_EVENT_TYPES: dict[type, str] = {
     MessageStarted: "message.started",

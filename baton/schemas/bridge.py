@@ -28,7 +28,7 @@ from baton.core.limits import Limits
 from baton.core.models import Failure
 from baton.core.text import clean_json, clean_text, whole_number
 from baton.schemas.bridge_frames import NUMBERED, SERVER, UNNUMBERED
-from baton.schemas.bridge_parts import MAX_COUNT, Part, load_delta
+from baton.schemas.bridge_parts import MAX_COUNT, MAX_ITEMS, Part, load_delta
 from baton.schemas.codec import dump_event, to_wire
 
 CLOSE_BAD_FRAME: Final = 4400
@@ -123,6 +123,8 @@ def _load_deltas(frame: dict[str, Any]) -> Stream | None:
     if type(request_id) is not str or not 0 < len(request_id) <= MAX_FOREIGN_ID_LENGTH:
         return None
     if type(seq) is not int or not 0 < seq <= MAX_COUNT or type(events) is not list:
+        return None
+    if len(events) > MAX_ITEMS:
         return None
     deltas = []
     for raw in events:

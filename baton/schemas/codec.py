@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import cattrs
@@ -46,6 +47,7 @@ def camel(name: str) -> str:
     return head + "".join(part.title() for part in tail)
 
 
+@lru_cache(maxsize=4)  # all rows of a flush have one time
 def iso(at: datetime) -> str:
     """ISO 8601 UTC with milliseconds, as everywhere on the wire."""
     utc = at if at.tzinfo is UTC else at.astimezone(UTC)

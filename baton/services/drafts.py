@@ -173,11 +173,12 @@ class Draft:
     def change(self) -> Change:
         """The change to commit. To be called once, when everything is drafted."""
         memory = self.memory
-        if self._conversation is not None:
-            self._refresh_state()
+        if self._conversation is None:
+            return Change(conversation_id=memory.conversation_id, journal=self.journal)
+        self._refresh_state()
         return Change(
             conversation_id=memory.conversation_id,
-            conversation=memory.conversation if self._conversation is not None else None,
+            conversation=memory.conversation,
             is_new=self.is_new,
             new_run=self.new_run,
             runs=tuple(self._runs.values()),

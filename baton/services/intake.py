@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from baton.core import lifecycle
 from baton.core.errors import LeaseLost, Unavailable
@@ -21,6 +22,7 @@ from baton.core.limits import Limits
 from baton.core.models import Failure, PromptStatus, RunStatus
 from baton.core.ports import BridgeLink, Clock, Expected, Store
 from baton.core.stored import Committed, Lost, Outcome
+from baton.core.stream import DELTAS
 from baton.services.absorb import Absorber
 from baton.services.answering import PROMPT_TIMEOUT, refusal_frame, response_frame, unanswered_reason
 from baton.services.asking import Asking
@@ -54,6 +56,8 @@ class _Inbox:
     bridge_id: BridgeId
     received: int
     frames: list[RunFrame] = field(default_factory=list)
+    has_documents: bool = False
+    """Among these frames is more than deltas: what may be too large to stand in a message."""
     was_lost: bool = False
     """A change of it met what somebody else had written (a prompt ended by hand): it is drafted anew, once."""
 
@@ -128,6 +132,8 @@ class Intake:
             self._inboxes[frame.request_id] = inbox
         if type(frame) is Stream:
             self._tally.deltas_in += len(frame.events)
+            if not inbox.has_documents:
+                inbox.has_documents = any(type(event) not in DELTAS for event in frame.events)
         inbox.received = frame.seq
         inbox.frames.append(frame)
         self._wake.set()
@@ -265,8 +271,9 @@ class Intake:
         while True:
             await self._wake.wait()
             # The floor is waited for here and not behind the flush: a lone delta then costs no timer.
+            # A small rest of it is not: a timer may take a millisecond more than it was asked for.
             rest_s = began + self._limits.flush_floor_s - self._clock.monotonic()
-            if rest_s > 0:
+            if rest_s > self._limits.flush_floor_s / 4:
                 await self._clock.sleep(rest_s)
             self._wake.clear()
             began = self._clock.monotonic()
@@ -307,10 +314,11 @@ class Intake:
             await self._end_refused()
 
     async def _spill(self) -> None:
-        for inbox in list(self._inboxes.values()):
+        for inbox in [inbox for inbox in self._inboxes.values() if inbox.has_documents]:
             try:
                 most_bytes = self._limits.tool_result_max_bytes
                 await spill_large_results(self._store, inbox.frames, most_bytes, used_by=inbox.conversation_id)
+                inbox.has_documents = False
             except Unavailable:
                 raise
             except Exception:  # as in `_draft`
@@ -324,6 +332,7 @@ class Intake:
         """Hold the free lanes and draft what waits for them."""
         works: list[_Work] = []
         held: set[ConversationId] = set()
+        now = self._clock.now()
         for inbox in list(self._inboxes.values()):
             if inbox.conversation_id in held or not inbox.frames:
                 continue
@@ -332,12 +341,12 @@ class Intake:
                 continue
             await self._lanes.hold(lane)
             held.add(inbox.conversation_id)
-            work = self._draft(lane, inbox)
+            work = self._draft(lane, inbox, now)
             if work is not None:
                 works.append(work)
         return works
 
-    def _draft(self, lane: Lane, inbox: _Inbox) -> _Work | None:
+    def _draft(self, lane: Lane, inbox: _Inbox, now: datetime) -> _Work | None:
         """Draft one run's frames; None (and the lane given back) where nothing of them is wanted."""
         memory = lane.memory
         assert memory is not None, "try_enter gives only lanes in memory"
@@ -348,7 +357,7 @@ class Intake:
             self._drop(inbox, taken, last_seq)
             self._lanes.leave(lane, forget=False)
             return None
-        draft = self._lanes.draft(memory)
+        draft = self._lanes.draft(memory, now)
         try:
             absorber = Absorber(draft, live, self._asking)
             absorber.absorb(frames)

@@ -178,10 +178,10 @@ class Lanes:
 
     # --- committing --------------------------------------------------------------------------------------------
 
-    def draft(self, memory: Memory) -> Draft:
-        """Begin a change; the caller holds the lane."""
+    def draft(self, memory: Memory, now: datetime | None = None) -> Draft:
+        """Begin a change, as of `now` (None: this moment); the caller holds the lane."""
         self._lanes[memory.conversation_id].is_ahead = True
-        return Draft(memory, self._clock.now())
+        return Draft(memory, now or self._clock.now())
 
     async def commit(self, draft: Draft) -> None:
         """Store the draft, then tell and send what belongs to it.
@@ -230,7 +230,8 @@ class Lanes:
 
     def send_frames(self, draft: Draft) -> None:
         """Tell the bridges what the committed draft holds for them, and the log what is new in it."""
-        log_news(draft)
+        if not draft.is_bare:
+            log_news(draft)
         for bridge_id, frame in draft.frames:
             self._link.send(bridge_id, frame)
         for bridge_id, request_id in draft.released:

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_news(draft: Draft) -> None:
-    """Called for every flush of every stream, so it makes nothing of deltas."""
+    """Called for every change that stores a document; deltas alone are no news."""
     for bridge_id, frame in draft.frames:
         if isinstance(frame, Execute):
             about = {"requestId": frame.request_id, "bridgeId": bridge_id, "agent": frame.agent}

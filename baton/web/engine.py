@@ -123,6 +123,21 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
         elif self._can_write(transport):
             transport.write(frames[0].wire if len(frames) == 1 else b"".join([frame.wire for frame in frames]))
 
+    def write_now(self, data: bytes) -> bool:
+        """Write whole frames if the socket is idle; False: it is not, or closed, and `transmit` knows what to do."""
+        transport = self._transport
+        if (
+            transport is None
+            or self._is_flushing
+            or self.queue.size_bytes
+            or transport.get_write_buffer_size() > DIRECT_MAX_BYTES
+            or self.closed
+            or not self._can_write(transport)
+        ):
+            return False
+        transport.write(data)
+        return True
+
     def answer(self, frame: Frame) -> None:
         """Send what the client has asked for: it does not count against it as long as it waits."""
         if self.closed:

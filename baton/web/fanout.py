@@ -198,7 +198,7 @@ class Fanout:
         if len(groups) == 1:
             # The usual one, a few deltas of one conversation: each socket is looked at and written to in one go,
             # since with many of them what costs is to fetch them from memory again.
-            self._put(groups[0], Connection.transmit)
+            self._put(groups[0], Connection.transmit, joined=b"".join([frame.wire for frame in groups[0].frames]))
             return
         outbox: defaultdict[Connection, list[Frame]] = defaultdict(list)
         for group in groups:
@@ -218,7 +218,8 @@ class Fanout:
             if self._sockets if audience is None or isinstance(audience, _Own) else audience in self._rooms:
                 yield audience, some
 
-    def _put(self, group: _Group, put: _Put) -> None:
+    def _put(self, group: _Group, put: _Put, joined: bytes | None = None) -> None:
+        """Hand the group's frames to each receiver: as one write of `joined` where it is idle and that is given."""
         audience = group.audience
         if audience is None:
             receivers = self._put_for_all(list(self._sockets.values()), group.frames, put)
@@ -226,11 +227,13 @@ class Fanout:
             own = [self._sockets[sid] for sid, user_id in self._users.items() if user_id == audience.user_id]
             receivers = self._put_for_all(own, group.frames, put)
         else:
-            receivers = self._put_for_room(self._rooms.get(audience, {}), group.frames, put)
+            receivers = self._put_for_room(self._rooms.get(audience, {}), group.frames, put, joined)
         self.events_out += len(group.frames) * receivers
         self.deltas_out += group.deltas * receivers
 
-    def _put_for_room(self, room: dict[str, _Member], frames: list[Frame], put: _Put) -> int:
+    def _put_for_room(
+        self, room: dict[str, _Member], frames: list[Frame], put: _Put, joined: bytes | None = None
+    ) -> int:
         """How many of the room they are for: all but those that have to join again."""
         receivers = len(room)
         late: list[_Member] = []
@@ -238,6 +241,8 @@ class Fanout:
             connection = member.connection
             if member.held is not None:
                 self._put_aside(member, member.held, frames)
+            elif joined is not None and connection.write_now(joined):
+                pass
             elif connection.queue.size_bytes and connection.excess_bytes() > self._backlog_max_bytes:
                 # Asked in two steps because nearly always the first, cheap one says no.
                 late.append(member)

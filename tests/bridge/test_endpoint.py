@@ -424,3 +424,16 @@ async def test_shutdown_does_not_wait_for_a_bridge_that_is_still_being_greeted(s
 )
 def test_a_text_frame_has_the_header_of_its_size(size: int, header: bytes) -> None:
     assert text_frame(b"x" * size) == header + b"x" * size
+
+
+async def test_a_bridge_that_says_much_is_heard_whole_and_in_order(setup: Setup) -> None:
+    setup.intake.on_disk = {R: 0}
+    setup.intake.commits_at_once = True
+    wire = await setup.welcomed()
+    for seq in range(1, 2001):
+        await wire.say({"type": "claude:stream", "requestId": "r", "seq": seq, "events": []})
+    acked = 0
+    async with asyncio.timeout(60):
+        while acked < 2000:
+            acked = (await wire.hear())["acks"]["r"]
+    assert [frame.seq for frame in setup.intake.frames] == list(range(1, 2001))

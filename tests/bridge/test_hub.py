@@ -237,6 +237,30 @@ async def test_acks_of_one_turn_of_the_loop_are_one_frame(setup: Setup) -> None:
     assert link.acks() == [{"r": 5, "s": 1}]
 
 
+async def test_acks_that_follow_each_other_closely_wait_and_are_one_frame(setup: Setup) -> None:
+    _, link = await setup.connect()
+    setup.hub.acknowledge(B, {R: 1})
+    await turn()
+    for seq in range(2, 6):
+        setup.hub.acknowledge(B, {R: seq})
+        await turn()
+    assert link.acks() == [{"r": 1}]
+    async with asyncio.timeout(30):
+        while len(link.acks()) < 2:
+            await asyncio.sleep(0.01)
+    assert link.acks() == [{"r": 1}, {"r": 5}]
+
+
+async def test_an_ack_does_not_wait_where_much_of_the_window_is_used(setup: Setup) -> None:
+    setup.intake.on_disk = {R: 0}
+    session, link = await setup.connect()
+    for seq, size in ((1, 1), (2, 1), (3, LIMITS.bridge_window_bytes // 2)):
+        setup.hub.receive(session, text(seq), size)
+        setup.hub.acknowledge(B, {R: seq})
+        await turn()
+    assert link.acks() == [{"r": 1}, {"r": 3}]
+
+
 async def test_a_gap_is_a_violation_and_nothing_is_taken_in(setup: Setup) -> None:
     setup.intake.on_disk = {R: 0}
     session, _ = await setup.connect()

@@ -15,6 +15,7 @@ from baton.core.frames import BridgeFrame, RunFrame, ServerFrame
 from baton.core.ids import RequestId
 from baton.core.limits import Limits
 from baton.core.stream import STREAM_EVENT_TYPES, TextDelta
+from baton.schemas import bridge, bridge_parts
 from baton.schemas.bridge import RefusedFrame, dump_frame, load_bridge_frame, load_server_frame
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "bridge"
@@ -140,6 +141,55 @@ def test_a_bridges_frame_comes_back_as_it_was(frame: RunFrame) -> None:
 @given(server_frames)
 def test_a_servers_frame_comes_back_as_it_was(frame: ServerFrame) -> None:
     assert load_server_frame(dump_frame(frame), LIMITS) == frame
+
+
+# --- the short way of deltas ---------------------------------------------------------------------------------------
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 2**63 + 1), st.floats(), st.text(max_size=3), st.lists(jsons, max_size=2)
+)
+odd_deltas = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text.delta", "thinking.delta", "text.done", "notice", "", None])},
+    optional={
+        "messageId": st.one_of(ids, scalars, st.just("x" * 101)),
+        "block": st.one_of(st.integers(-1, 100_001), scalars),
+        "offset": st.one_of(counts, scalars),
+        "text": st.one_of(words, scalars),
+        "level": scalars,
+    },
+)
+"""Deltas, nearly deltas, and what only looks like one."""
+odd_streams = st.fixed_dictionaries(
+    {"type": st.just("claude:stream")},
+    optional={
+        "requestId": st.one_of(ids, scalars, st.just("x" * 101)),
+        "seq": st.one_of(counts, scalars),
+        "events": st.one_of(st.lists(st.one_of(odd_deltas, scalars), max_size=3), scalars),
+    },
+)
+
+
+def judged(frame: dict[str, object]) -> object:
+    """What becomes of the frame: its value, or why it was refused."""
+    try:
+        return load_bridge_frame(json.dumps(frame), LIMITS)
+    except (PeerViolation, RefusedFrame) as refused:
+        return type(refused), str(refused)
+
+
+@settings(max_examples=300, deadline=None)
+@given(odd_streams)
+def test_the_short_way_of_deltas_judges_as_the_schema_does(frame: dict[str, object]) -> None:
+    quickly = judged(frame)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bridge, "_load_deltas", lambda _: None)
+        patch.setattr(bridge_parts, "load_delta", lambda _: None)
+        assert quickly == judged(frame)
+
+
+def test_more_deltas_than_a_list_may_hold_are_refused_on_the_short_way_too() -> None:
+    with pytest.raises(RefusedFrame):
+        load_bridge_frame(orjson.dumps(stream_frame(*[delta()] * (bridge_parts.MAX_ITEMS + 1))), LIMITS)
 
 
 # --- the link ends -----------------------------------------------------------------------------------------------

@@ -29,13 +29,16 @@ from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, ConversationStatus, PromptStatus
 from baton.core.series import BucketWidth, Span
 from baton.core.stored import Change, Committed, ConversationFilter, Refused
+from baton.storage import sqlite_search
 from baton.storage.sqlite import SqliteStore
+from baton.storage.sqlite_connection import connect
 from baton.storage.sqlite_migrate import migrate_sqlite
 from baton.storage.sqlite_writer import WriteBounds
 from baton.testing import samples
 from baton.testing.clock import FakeClock
 from baton.testing.store_rules_commit import commit_one, row_of, started
 from baton.testing.store_rules_lists import listed
+from baton.testing.store_rules_search import said
 
 
 @pytest.fixture
@@ -412,6 +415,57 @@ async def test_the_full_text_index_stays_in_step_with_the_documents(store: Sqlit
     await store._writer.run(check)
     await store.purge_conversation(conversation.id)
     await store._writer.run(check)
+
+
+async def test_a_moved_conversation_is_found_in_its_new_project_only(store: SqliteStore) -> None:
+    old, new = ProjectId(new_object_id()), ProjectId(new_object_id())
+    moved = await said(store, "cherry one", project_id=old)
+    stays = await said(store, "cherry two", project_id=old)
+
+    async def found(project_id: ProjectId) -> set[str]:
+        return {hit.conversation_id for hit in (await store.search("cherry", project_id=project_id)).items}
+
+    assert (await found(old), await found(new)) == ({moved.id, stays.id}, set())
+    for there, elsewhere in ((new, old), (old, new), (new, old)):
+        changed = replace(moved, project_id=there)
+        await commit_one(store, Change(conversation_id=moved.id, conversation=changed))
+        assert moved.id in await found(there)
+        assert moved.id not in await found(elsewhere)
+
+
+async def test_a_message_said_after_a_move_is_found_where_its_conversation_is(store: SqliteStore) -> None:
+    old, new = ProjectId(new_object_id()), ProjectId(new_object_id())
+    conversation = replace(await said(store, "plum", project_id=old), project_id=new, seq=2, ordinal=2)
+    late = samples.message(conversation.id, content="damson", ordinal=2, seq=2, project_id=new)
+    await commit_one(store, Change(conversation_id=conversation.id, conversation=conversation, messages=(late,)))
+    for word in ("plum", "damson"):
+        assert len((await store.search(word, project_id=new)).items) == 1
+        assert (await store.search(word, project_id=old)).items == ()
+
+
+async def test_a_search_in_a_small_project_does_not_look_at_what_others_hold(store: SqliteStore, path: Path) -> None:
+    """Work is counted in steps of SQLite's machine, which are the same on every machine."""
+    home = ProjectId(new_object_id())
+    await said(store, "quince at home", project_id=home)
+
+    def steps() -> int:
+        connection = connect(path, reads_only=True)
+        counted = 0
+
+        def count() -> int:
+            nonlocal counted
+            counted += 1
+            return 0
+
+        connection.set_progress_handler(count, 1)
+        page = sqlite_search.search(connection, '"quince"', home, sqlite_search.SearchPosition(), 20)
+        connection.close()
+        assert len(page.items) == 1
+        return counted
+
+    few = steps()
+    await said(store, *(f"quince elsewhere {number}" for number in range(2000)))
+    assert steps() - few < 2000, "less than one for each of them"
 
 
 # --- indexes

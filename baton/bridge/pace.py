@@ -1,0 +1,56 @@
+"""When a bridge's socket is read: at once where it says little, in strides where it says much.
+
+Knows transports and time, not frames.
+"""
+
+import asyncio
+import math
+
+
+class Pace:
+    """Reads a busy link in strides, as long as the least time between two flushes.
+
+    What comes in between could not be written earlier anyway, so it may as well stay in the kernel: one look at the
+    socket, one wake-up and one read then serve several frames. A
+    link that says little is read at once.
+    """
+
+    def __init__(self, transport: asyncio.ReadTransport, stride_s: float) -> None:
+        self._transport = transport
+        self._stride_s = stride_s
+        self._loop = asyncio.get_running_loop()
+        self._read_at = -math.inf
+        self._resting: asyncio.TimerHandle | None = None
+        self._is_held = False
+
+    def rest(self) -> None:
+        """A frame was read: on a busy link, read what follows together, a stride from now."""
+        if self._resting is not None:
+            return
+        now = self._loop.time()
+        if now - self._read_at < 2 * self._stride_s:
+            self._transport.pause_reading()
+            self._resting = self._loop.call_later(self._stride_s, self._rested)
+        self._read_at = now
+
+    def hold(self) -> None:
+        """Nobody takes what is read: aiohttp alone decides now, which stops reading once it holds enough."""
+        self._is_held = True
+
+    def go_on(self) -> None:
+        """Somebody does again."""
+        self._is_held = False
+        if self._resting is None:
+            self._transport.resume_reading()
+
+    def end(self) -> None:
+        """Read as it comes: the last words and the close frame. Idempotent."""
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        self._transport.resume_reading()
+
+    def _rested(self) -> None:
+        self._resting = None
+        if not self._is_held:
+            self._transport.resume_reading()

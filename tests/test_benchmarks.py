@@ -1,0 +1,59 @@
+"""What the benchmarks say is what they found: their page, their plots, and what counts as reached."""
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from benchmarks.plots import Chart, Line, draw
+from benchmarks.report import PAGE, page_with
+from benchmarks.results import RESULTS, Found, Goal, Options, Table, keep, load
+
+TABLE = Table("speed", "How fast", ("", "median"), (("Baton", "3 ms"),))
+GOALS = (Goal("latency", 5, 3.25, "ms"), Goal("rate", 8000, 7000, "a second", at_least=True))
+CHART = Chart("curve", "A <curve>", "x", "y", (Line("one", ((0, 1), (2, 30))), Line("two", ((1, 2.5),))), limit=100)
+
+
+def test_the_tables_of_the_page_are_those_of_the_results() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == page_with(page, load(RESULTS)), "run `make bench-docs`"
+
+
+def test_what_a_part_finds_takes_the_place_of_what_it_found_before(tmp_path: Path) -> None:
+    keep(tmp_path, "one", Found(tables=(TABLE,), goals=GOALS, charts=(CHART,)), Options())
+    keep(tmp_path, "two", Found(), Options())
+    changed = Table("speed", "How fast", ("", "median"), (("Baton", "2 ms"),))
+    keep(tmp_path, "one", Found(tables=(changed,)), Options())
+    kept = load(tmp_path)
+    assert list(kept) == ["one", "two"]
+    assert kept["one"]["tables"][0]["rows"] == [["Baton", "2 ms"]]
+    assert "| Baton | 2 ms |" in (tmp_path / "results.md").read_text()
+    assert (tmp_path / "curve.svg").exists()
+
+
+def test_a_page_gets_its_tables_and_keeps_its_text(tmp_path: Path) -> None:
+    keep(tmp_path, "one", Found(tables=(TABLE,), goals=GOALS), Options())
+    page = "before\n<!-- bench: speed -->\nold\n<!-- /bench -->\n<!-- bench: other -->\nold\n<!-- /bench -->\nafter\n"
+    written = page_with(page, load(tmp_path))
+    assert "| Baton | 3 ms |" in written
+    assert "old" not in written
+    assert written.startswith("before\n<!-- bench: speed -->\n")
+    assert written.endswith("<!-- bench: other -->\nNot measured yet.\n<!-- /bench -->\nafter\n")
+    assert page_with(written, load(tmp_path)) == written
+
+
+def test_a_goal_that_was_missed_says_so(tmp_path: Path) -> None:
+    keep(tmp_path, "one", Found(goals=GOALS), Options())
+    page = page_with("<!-- bench: goals -->\n<!-- /bench -->\n", load(tmp_path))
+    assert "| latency | at most 5 ms | 3.25 ms | yes |" in page
+    assert "| rate | at least 8,000 a second | 7,000 a second | **no** |" in page
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+def test_a_plot_is_a_sound_document_with_its_points_inside(is_log: bool) -> None:
+    chart = Chart(CHART.key, CHART.title, CHART.x, CHART.y, CHART.lines, CHART.limit, is_log)
+    root = ElementTree.fromstring(draw(chart))
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    circles = [element for element in root.iter() if element.tag.endswith("circle")]
+    assert len(circles) == 3
+    assert all(0 <= float(c.attrib["cx"]) <= width and 0 <= float(c.attrib["cy"]) <= height for c in circles)
