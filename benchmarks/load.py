@@ -13,6 +13,8 @@ from typing import Any
 
 import aiohttp
 
+from baton.core.text import utf16_length
+
 NEVER = 1 << 62
 STAMP = re.compile(r"@(\d+)@")
 
@@ -148,11 +150,15 @@ async def produce(options: dict[str, Any]) -> None:
 
 
 class LoadBridge:
-    """A bridge as docs/protocol.md has it: one delta per frame; each message ends after `message_deltas` of them."""
+    """A bridge as docs/protocol.md has it: one delta per frame; each message ends after `message_deltas` of them.
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, message_deltas: int) -> None:
+    With a `text` each message says that, word by word, instead of stamps.
+    """
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, message_deltas: int, text: str | None = None) -> None:
         self._socket = socket
         self._message_deltas = message_deltas
+        self._words = None if text is None else re.findall(r"\s*\S+\s*", text)
         self._seqs: dict[str, int] = {}
         self._said: dict[str, int] = {}
         self._offsets: dict[str, int] = {}
@@ -179,8 +185,8 @@ class LoadBridge:
         self._said[run] = said + 1
         message_id = f"m{said // self._message_deltas}"
         offset = self._offsets.get(run, 0) if said % self._message_deltas else 0
-        text = word()
-        self._offsets[run] = offset + len(text)
+        text = word() if self._words is None else self._words[said % self._message_deltas % len(self._words)]
+        self._offsets[run] = offset + utf16_length(text)
         event = {"type": "text.delta", "messageId": message_id, "block": 0, "offset": offset, "text": text}
         await self._send(run, {"type": "claude:stream", "events": [event]})
         if (said + 1) % self._message_deltas == 0:
@@ -217,7 +223,7 @@ async def bridge(options: dict[str, Any]) -> None:
             welcome = json.loads((await socket.receive()).data)
             assert welcome["type"] == "welcome", welcome
             say(connected=True)
-            peer, ready = LoadBridge(socket, options.get("message_deltas", NEVER)), asyncio.Event()
+            peer, ready = LoadBridge(socket, options.get("message_deltas", NEVER), options.get("text")), asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(peer.read(options["runs"], ready))
                 await ready.wait()
