@@ -58,7 +58,7 @@ export function NewChat({ projectId, onOpenSidebar }: NewChatProps) {
   };
   return (
     <>
-      <header className="thread-header">
+      <header className="thread-header bare">
         <button type="button" className="icon-button open-sidebar" aria-label="Show the list" onClick={onOpenSidebar}><PanelLeft aria-hidden /></button>
       </header>
       <div className="new-chat-page">
@@ -79,6 +79,11 @@ export function NewChat({ projectId, onOpenSidebar }: NewChatProps) {
             pickers={<Pickers here={here} bridges={bridges} onChange={change} />}
           />
           <ProjectForm projects={projects} value={chosenProject} onChange={(next: Project | null) => setProject(next?.id ?? null)} />
+          <p className="new-chat-hints">
+            <span><kbd>@</kbd> names a file</span>
+            <span><kbd>Shift</kbd> <kbd>Tab</kbd> the next permission mode</span>
+            <span><kbd>Esc</kbd> <kbd>?</kbd> all keys</span>
+          </p>
         </div>
       </div>
     </>
