@@ -119,6 +119,10 @@ ui-types: $(VENV)/.dev ## Write the page's wire types anew from the schemas
 screenshots: $(VENV)/.run $(PAGE) ## Take the pictures in docs/screenshots anew (needs chromium)
 	@PYTHON=$(abspath $(BIN))/python node $(UI)/scripts/screenshots.mjs
 
+.PHONY: bench-page
+bench-page: $(VENV)/.dev $(PAGE) ## Measure the page in Chromium (ARGS="--against ../other-checkout", ARGS=--keep)
+	@$(BIN)/python -m benchmarks.page $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.dev $(CLIENTS)/node_modules/.installed $(PAGE) ## Run all tests (ARGS="-k prompt" and the like; WORKERS=0 in one process)
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from baton.core.text import utf16_length
 from benchmarks.client import WebSocketClient, open_socket
 
 NEVER = 1 << 62
@@ -244,9 +245,12 @@ async def produce(options: dict[str, Any]) -> None:
 
 
 class LoadBridge:
-    """A bridge as docs/protocol.md has it: `per_frame` deltas a frame; each message ends after `message_deltas`."""
+    """A bridge as docs/protocol.md has it: `per_frame` deltas a frame; each message ends after `message_deltas`.
 
-    def __init__(self, message_deltas: int, per_frame: int) -> None:
+    With a `text` each message says that, word by word, instead of stamps.
+    """
+
+    def __init__(self, message_deltas: int, per_frame: int, text: str | None = None) -> None:
         self.socket: WebSocketClient | None = None
         self.is_welcome = asyncio.Event()
         self.is_ready = asyncio.Event()
@@ -257,6 +261,7 @@ class LoadBridge:
         """Frames that are not on the server's disk yet, as far as it has said."""
         self._message_deltas = message_deltas
         self._per_frame = per_frame
+        self._words = None if text is None else re.findall(r"\s*\S+\s*", text)
         self._seqs: dict[str, int] = {}
         self._acked: dict[str, int] = {}
         self._said: dict[str, int] = {}
@@ -294,8 +299,8 @@ class LoadBridge:
         said = self._said.get(run, 0)
         self._said[run] = said + 1
         offset = self._offsets.get(run, 0) if said % self._message_deltas else 0
-        text = word()
-        self._offsets[run] = offset + len(text)
+        text = word() if self._words is None else self._words[said % self._message_deltas % len(self._words)]
+        self._offsets[run] = offset + utf16_length(text)
         message_id = f"m{said // self._message_deltas}"
         return {"type": "text.delta", "messageId": message_id, "block": 0, "offset": offset, "text": text}
 
@@ -324,7 +329,7 @@ _HELLO = {
 
 async def bridge(options: dict[str, Any]) -> None:
     """Connect, wait for as many runs as there are rooms, on `go` stream; on `end` stop and say what was sent."""
-    peer = LoadBridge(options.get("message_deltas", NEVER), options.get("per_frame", 1))
+    peer = LoadBridge(options.get("message_deltas", NEVER), options.get("per_frame", 1), options.get("text"))
     peer.expected = options["runs"]
     headers = (f"Authorization: Bearer {options['token']}", "Sec-WebSocket-Protocol: baton.bridge.v1")
     peer.socket = await open_socket(options["url"], "/bridge", peer.read, headers=headers, offers_deflate=False)

@@ -1,21 +1,24 @@
 """What a person does with the page, in the words of the tests."""
 
+import asyncio
 import re
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 
 from tests.support.server_process import ServerProcess
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
 class Stage:
     """A server and the windows that look at it. Whatever a window complains about is kept."""
 
-    def __init__(self, server: ServerProcess, browser: Browser) -> None:
+    def __init__(self, server: ServerProcess, browser: Browser, *, url: str | None = None) -> None:
         self.server = server
+        self.url = url or server.url
+        """Where windows go to: the server itself, or what stands before it."""
         self.complaints: list[str] = []
         self._browser = browser
         self._contexts: list[BrowserContext] = []
@@ -27,11 +30,17 @@ class Stage:
         page = await context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._listen)
         query = f"?token={self.server.token()}" if is_logged_in else ""
-        await page.goto(f"{self.server.url}{path}{query}")
+        await page.goto(f"{self.url}{path}{query}")
         if is_logged_in:
             await expect(box(page)).to_be_visible()
         return page
+
+    def _listen(self, said: ConsoleMessage) -> None:
+        """What the policy of the page (CSP) has refused is said on the console."""
+        if "Content Security Policy" in said.text:
+            self.complaints.append(said.text)
 
     async def close(self) -> None:
         """All windows; fails if a script of the page did."""
@@ -76,6 +85,13 @@ def prompt(page: Page, title: str) -> Locator:
 async def is_done(page: Page, runs: int = 1) -> None:
     """Wait until so many runs have ended: each has a footer."""
     await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(runs)
+
+
+async def until(page: Page, condition: str) -> None:
+    """Wait until a script's condition holds. (The driver's own way needs `eval`, which the page's policy forbids.)"""
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        while not await page.evaluate(condition):
+            await asyncio.sleep(0.05)
 
 
 async def key(card: Locator, name: str) -> None:

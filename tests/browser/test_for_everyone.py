@@ -1,28 +1,14 @@
 """Phones, keyboards, screen readers, hostile text, and those who are not logged in."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.browser.accessibility import serious
 from tests.browser.stage import Stage, answers, begin, box, is_done, key, log, prompt
 
-AXE = Path(__file__).parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-
-
-async def serious(page: Page) -> list[str]:
-    """What the accessibility checker finds serious or worse."""
-    # The policy forbids scripts from elsewhere; the driver's own world is not bound by it.
-    await page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = await page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{violation['id']}: {json.dumps([node['html'][:200] for node in violation['nodes'][:3]])}"
-        for violation in found["violations"]
-        if violation["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -172,3 +172,23 @@ async def test_a_conversation_is_renamed_deleted_and_brought_back(page: Page) ->
     await expect(page.get_by_role("link", name="Greetings")).to_be_hidden()
     await page.get_by_role("button", name="Undo").click()
     await expect(page.get_by_role("link", name="Greetings")).to_be_visible()
+
+
+async def test_what_stands_in_the_thread_can_be_pressed_while_it_scrolls_with_an_answer(page: Page) -> None:
+    await begin(page, "/demo slow words=3000 rate=200")
+    await expect(answers(page)).to_contain_text(re.compile(r"(\S+\s+){200}"))
+    # For 60 frames: a list that scrolls may not turn the pointer away.
+    found = await answers(page).evaluate(
+        """(message) => new Promise((resolve) => {
+          const seen = new Set();
+          let frames = 0;
+          const look = () => {
+            seen.add(getComputedStyle(message).pointerEvents);
+            frames += 1;
+            if (frames < 60) requestAnimationFrame(look);
+            else resolve([...seen]);
+          };
+          look();
+        })"""
+    )
+    assert found == ["auto"]

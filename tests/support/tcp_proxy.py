@@ -5,6 +5,9 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+_SIP = 1 << 9
+"""A slow wire carries a little at a time."""
+
 
 class Way:
     """One direction, and how much of what comes may pass. `delay_s`: how long everything takes, one after the other."""
@@ -52,6 +55,8 @@ class TcpProxy:
         self.is_up = True
         self.port = 0
         self.connections = 0
+        self.bytes_per_s: float | None = None
+        """How much passes in each direction of each connection; None: as much as comes."""
 
     @property
     def url(self) -> str:
@@ -123,13 +128,15 @@ class TcpProxy:
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, way: Way) -> None:
         with suppress(OSError):
-            while piece := await source.read(1 << 16):
+            while piece := await source.read(1 << 16 if self.bytes_per_s is None else _SIP):
                 if way.delay_s:
                     await asyncio.sleep(way.delay_s)
                 while piece:
                     size = await way.room(len(piece))
                     target.write(piece[:size])
                     await target.drain()
+                    if self.bytes_per_s is not None:
+                        await asyncio.sleep(size / self.bytes_per_s)
                     piece = piece[size:]
         target.close()
 

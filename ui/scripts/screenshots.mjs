@@ -9,6 +9,8 @@ import { fileURLToPath } from "node:url";
 
 import { chromium } from "playwright-core";
 
+import { showcase } from "./showcase.mjs";
+
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const out = process.env.SCREENSHOTS ?? join(root, "docs/screenshots");
 const folder = mkdtempSync(join(tmpdir(), "baton-pictures-"));
@@ -23,16 +25,16 @@ const LOOKS = [
 const only = process.env.SCENES?.split(",");
 const isWanted = (scene) => only === undefined || only.includes(scene);
 
-/** What is sent in each conversation, and when it is ready for its picture. */
+/** What is sent in each conversation, what it is called, and when it is ready for its picture. */
 const SCENES = [
-  { name: "thread", send: ["/demo markdown words=150 rate=3000", "/demo tool rate=2000"], until: "text=nothing was really run" },
-  { name: "work", send: ["/demo work rate=2000"], until: "text=as was to be expected" },
-  { name: "streaming", send: ["/demo slow words=400 rate=30"], until: ".working-line" },
-  { name: "permission", send: ["/demo ask rate=2000"], until: ".prompt" },
-  { name: "plan", send: ["/demo plan rate=2000"], until: ".prompt" },
-  { name: "question", send: ["/demo question rate=2000"], until: ".prompt" },
-  { name: "failed", send: ["/demo fail rate=2000"], until: "text=Retry" },
-  { name: "queue", send: ["/demo silent seconds=60", "Then run the tests", "And write the changelog"], until: "text=Next: 2 messages" },
+  { name: "markdown", title: "Each kind of Markdown", send: ["/demo markdown words=150 rate=3000"], until: "[aria-label='Copy the answer']" },
+  { name: "work", title: "Look for the slow part", send: ["/demo work rate=2000"], until: "text=as was to be expected" },
+  { name: "streaming", title: "Tell me about the relay", send: ["/demo slow words=400 rate=30"], until: ".working-line" },
+  { name: "permission", title: "Tidy up the build folder", send: ["/demo ask rate=2000"], until: ".prompt" },
+  { name: "plan", title: "Speed up the import", send: ["/demo plan rate=2000"], until: ".prompt" },
+  { name: "question", title: "Name the new command", send: ["/demo question rate=2000"], until: ".prompt" },
+  { name: "failed", title: "Deploy to staging", send: ["/demo fail rate=2000"], until: "text=Retry" },
+  { name: "queue", title: "Find the slow tests", send: ["/demo silent seconds=60", "Then run the tests", "And write the changelog"], until: "text=Next: 2 messages" },
 ];
 
 async function freePort() {
@@ -93,6 +95,31 @@ async function stock(context, url) {
   await post("/api/permissions", { toolName: "Bash", pattern: "git push:*", effect: "deny" });
 }
 
+/** A new conversation with its messages, under its name. */
+async function begin(page, url, scene) {
+  await page.goto(url);
+  await page.waitForSelector("#composer");
+  await say(page, scene.send[0]);
+  await page.waitForURL(/\/c\//);
+  for (const text of scene.send.slice(1)) await say(page, text);
+  const id = new URL(page.url()).pathname.slice("/c/".length);
+  await page.request.patch(`${url}/api/chat/conversations/${id}`, { data: { title: scene.title } });
+  return id;
+}
+
+/** The conversation of showcase.mjs, in the shape of one that was. */
+async function shootThread(request, page, url, look) {
+  const id = await begin(page, url, { title: "", send: ["/demo tool rate=2000"] });
+  await page.waitForSelector("[aria-label='Copy the answer']");
+  const exported = await (await request.get(`${url}/api/chat/conversations/${id}/export?format=json`)).json();
+  const imported = await (await request.post(`${url}/api/chat/import`, { data: showcase(exported) })).json();
+  if (!imported.ok) throw new Error(imported.error.message);
+  await request.delete(`${url}/api/chat/conversations/${id}`);
+  await page.goto(`${url}/c/${imported.conversation.id}`);
+  await page.waitForSelector("text=shall I change that too?");
+  await picture(page, look, "thread");
+}
+
 async function shoot(browser, url, look) {
   const { name, ...options } = look;
   const context = await browser.newContext({ ...options, locale: "en-GB", timezoneId: "UTC" });
@@ -105,12 +132,9 @@ async function shoot(browser, url, look) {
   await page.goto(`${url}/?token=${token}`);
   await page.waitForSelector("#composer");
   await picture(page, look, "new-chat");
+  if (isWanted("thread")) await shootThread(context.request, page, url, look);
   for (const scene of SCENES.filter(({ name }) => isWanted(name))) {
-    await page.goto(url);
-    await page.waitForSelector("#composer");
-    await say(page, scene.send[0]);
-    await page.waitForURL(/\/c\//);
-    for (const text of scene.send.slice(1)) await say(page, text);
+    await begin(page, url, scene);
     await page.waitForSelector(scene.until);
     await picture(page, look, scene.name);
     if (scene.name === "permission" && options.isMobile) {
@@ -127,6 +151,9 @@ async function shoot(browser, url, look) {
   }
   // What still runs would keep the places that the next look needs.
   await context.request.post(`${url}/api/chat/conversations/reset-active`);
+  // Each look begins with an empty list.
+  const { conversations } = await (await context.request.get(`${url}/api/chat/conversations?limit=200`)).json();
+  for (const { id } of conversations) await context.request.delete(`${url}/api/chat/conversations/${id}`);
   await context.close();
 }
 

@@ -83,7 +83,7 @@ def _check_length(request: web.Request, most_bytes: int, limit: str) -> None:
 
 
 def _too_large(most_bytes: int, limit: str) -> TooLarge:
-    return TooLarge(f"The body has more than {most_bytes} bytes ({limit})")
+    return TooLarge(f"Too large: at most {most_bytes:,} bytes ({limit})")
 
 
 def _no_file(message: str) -> InvalidRequest:

@@ -68,6 +68,18 @@ export function plural(number: number, one: string, many = `${one}s`): string {
   return `${number} ${number === 1 ? one : many}`;
 }
 
+/** How many words, about; read sign by sign, because a text that grows is counted again with each frame. */
+export function wordCount(text: string): number {
+  let words = 0;
+  let isInWord = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const isGap = text.charCodeAt(at) <= 32;
+    if (!isGap && !isInWord) words += 1;
+    isInWord = !isGap;
+  }
+  return words;
+}
+
 const MODES: Readonly<Record<string, string>> = {
   default: "Ask",
   interactive: "Ask",

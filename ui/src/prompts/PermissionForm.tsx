@@ -1,4 +1,4 @@
-import { lazy, Suspense, useState } from "react";
+import { Fragment, lazy, Suspense, useState } from "react";
 
 import { editsOf, field } from "../thread/rows";
 import { CodeBlock } from "../text/CodeBlock";
@@ -8,12 +8,15 @@ import { useOptionKeys } from "./useOptionKeys";
 
 const Diff = lazy(() => import("../text/Diff"));
 
+const MOST_ON_A_LINE = 4;
+
 type Asking = "nothing" | "reason" | "input";
 
 /** A tool call, exactly as it would run, and every way to answer it. */
 export function PermissionForm({ prompt, isBusy, onAnswer }: FormProps) {
   const [asking, setAsking] = useState<Asking>("nothing");
   const deny = prompt.options.find((option) => option.id === "deny");
+  const firstDenial = prompt.options.findIndex((option) => styleOf(option) === "danger");
   const choose = (option: PromptOption | undefined) => {
     if (option !== undefined && !isBusy) onAnswer({ selectedOption: option.id });
   };
@@ -36,10 +39,13 @@ export function PermissionForm({ prompt, isBusy, onAnswer }: FormProps) {
       ) : (
         <div className="prompt-options">
           {prompt.options.map((option, at) => (
-            <button key={option.id} type="button" className="button" data-style={styleOf(option)} disabled={isBusy} onClick={() => choose(option)}>
-              <kbd>{at + 1}</kbd>
-              {option.label}
-            </button>
+            <Fragment key={option.id}>
+              {at === firstDenial && prompt.options.length > MOST_ON_A_LINE && <span className="prompt-break" />}
+              <button type="button" className="button" data-style={styleOf(option)} disabled={isBusy} onClick={() => choose(option)}>
+                <kbd>{at + 1}</kbd>
+                {option.label}
+              </button>
+            </Fragment>
           ))}
           <span className="prompt-more">
             {deny !== undefined && <button type="button" className="button quiet" disabled={isBusy} onClick={() => setAsking("reason")}><kbd>D</kbd>Deny with a reason</button>}
@@ -52,8 +58,8 @@ export function PermissionForm({ prompt, isBusy, onAnswer }: FormProps) {
 }
 
 export function styleOf(option: PromptOption): string {
-  if (/^(deny|reject)/.test(option.id)) return "danger";
-  return /once|accept_default|accept_edits|answer/.test(option.id) ? "primary" : "plain";
+  if (option.id.startsWith("deny")) return "danger";
+  return /once|accept_edits|answer/.test(option.id) ? "primary" : "plain";
 }
 
 function ToolInput({ prompt }: { readonly prompt: Prompt }) {

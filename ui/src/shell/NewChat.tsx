@@ -61,7 +61,7 @@ export function NewChat({ projectId, onOpenSidebar }: NewChatProps) {
   };
   return (
     <>
-      <header className="thread-header">
+      <header className="thread-header bare">
         <button type="button" className="icon-button open-sidebar" aria-label="Show the list" onClick={onOpenSidebar}><PanelLeft aria-hidden /></button>
       </header>
       <div className="new-chat-page">
@@ -85,6 +85,11 @@ export function NewChat({ projectId, onOpenSidebar }: NewChatProps) {
             <ProjectForm projects={projects} value={chosenProject} onChange={(next: Project | null) => setProject(next?.id ?? null)} />
             {here.bridge?.agents.some(({ id }) => id === "claude") && <ImportButton bridgeId={here.bridge.id} className="picker" />}
           </div>
+          <p className="new-chat-hints">
+            <span><kbd>@</kbd> names a file</span>
+            <span><kbd>Shift</kbd> <kbd>Tab</kbd> the next permission mode</span>
+            <span><kbd>Esc</kbd> <kbd>?</kbd> all keys</span>
+          </p>
         </div>
       </div>
     </>

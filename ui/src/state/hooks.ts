@@ -54,8 +54,17 @@ export function shallowEqual(a: unknown, b: unknown): boolean {
   return keys.every((key) => Object.is(a[key as keyof typeof a], b[key as keyof typeof b]));
 }
 
-export function useThread(conversationId: string | null): Thread | undefined {
-  return useSelector((state) => (conversationId === null ? undefined : state.open.get(conversationId)), Object.is);
+/** The thread as if it did not grow: again only when something else than the text of its live messages has changed. */
+export function useStillThread(conversationId: string | null): Thread | undefined {
+  return useSelector((state) => (conversationId === null ? undefined : state.open.get(conversationId)), isSameButGrown);
+}
+
+/** What each delta changes. Views of it select what they show; the rest of a thread need not render 60 times a second. */
+const GROWING: ReadonlySet<string> = new Set<keyof Thread>(["live", "seq"]);
+
+function isSameButGrown(a: Thread | undefined, b: Thread | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return (Object.keys(a) as (keyof Thread)[]).every((key) => GROWING.has(key) || Object.is(a[key], b[key]));
 }
 
 /** The message; renders again only when that message changes. */
@@ -66,7 +75,7 @@ export function useMessage(conversationId: string, messageId: string): Message |
   }, Object.is);
 }
 
-/** Joins the conversation and shows it as the one on the screen, while mounted. */
+/** Joins the conversation and shows it as the one on the screen, while mounted. See `useStillThread`. */
 export function useOpenConversation(conversationId: string | null): Thread | undefined {
   const { actions } = useBaton();
   useEffect(() => {
@@ -78,7 +87,7 @@ export function useOpenConversation(conversationId: string | null): Thread | und
       actions.close(conversationId);
     };
   }, [actions, conversationId]);
-  return useThread(conversationId);
+  return useStillThread(conversationId);
 }
 
 /** Holds the deadline of a prompt up while mounted and the page is visible. */

@@ -1,8 +1,9 @@
 import { Check, Copy, WrapText } from "lucide-react";
-import { memo, useEffect, useState, type ReactNode } from "react";
+import { memo, startTransition, useEffect, useMemo, useState, type ReactNode } from "react";
 
 import { useCopy } from "../kit/copy";
 import { showHidden } from "./clean";
+import { inPieces } from "./pieces";
 
 interface CodeBlockProps {
   readonly code: string;
@@ -30,10 +31,20 @@ export const CodeBlock = memo(function CodeBlock({ code, language, isLive = fals
         </button>
       </figcaption>
       <pre tabIndex={0} role="group" aria-label={`Code ${name}`} data-wrapped={isWrapped}>
-        <code>{isLive || code.length > MAX_HIGHLIGHTED ? shown : <Highlighted code={shown} language={name} />}</code>
+        <code>{isLive ? <Growing code={shown} /> : code.length > MAX_HIGHLIGHTED ? shown : <Highlighted code={shown} language={name} />}</code>
       </pre>
     </figure>
   );
+});
+
+/** Code that still comes. In pieces, because a browser lays out all lines of a block when its text changes. */
+function Growing({ code }: { readonly code: string }) {
+  const pieces = useMemo(() => inPieces(code), [code]);
+  return pieces.map((piece, at) => <Piece key={at} text={piece} />);
+}
+
+const Piece = memo(function Piece({ text }: { readonly text: string }) {
+  return <span className="code-piece">{text}</span>;
 });
 
 export function Highlighted({ code, language }: { readonly code: string; readonly language: string }) {
@@ -42,7 +53,8 @@ export function Highlighted({ code, language }: { readonly code: string; readonl
     if (language === "" || language === "text") return;
     let isWanted = true;
     void import("./highlight").then(({ highlight }) => {
-      if (isWanted) setNodes({ code, nodes: highlight(code, language) });
+      // Thousands of nodes: they are made beside what a person does meanwhile.
+      if (isWanted) startTransition(() => setNodes({ code, nodes: highlight(code, language) }));
     });
     return () => {
       isWanted = false;

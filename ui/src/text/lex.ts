@@ -4,6 +4,20 @@ import { Lexer, type Token } from "marked";
 /** How many of the last blocks may still change when more text comes: a paragraph can become a heading or a list. */
 const OPEN_BLOCKS = 2;
 
+/** Deeper than this nobody writes, and the lexer, which calls itself for each level, has no room on the stack. */
+const TOO_DEEP = /^(?:[ \t]*(?:>|(?:[-*+]|\d{1,9}[.)])[ \t])){100}/m;
+
+/** The blocks of `text`; what is nested beyond reason is one block that is shown as it is. */
+function blocksOf(text: string): readonly Token[] {
+  const plain: Token = { type: "plain", raw: text };
+  if (TOO_DEEP.test(text)) return [plain];
+  try {
+    return Lexer.lex(text, { gfm: true });
+  } catch {
+    return [plain]; // no text may take the page along: RangeError, and whatever else a lexer can run into
+  }
+}
+
 /**
  * A lexer that remembers. Given a text that begins with the one before, it keeps the tokens that have ended, by
  * identity, and reads only the rest: streaming costs what is new, not what is there.
@@ -16,7 +30,7 @@ export function createLexer(): (text: string) => readonly Token[] {
     const kept = next.startsWith(text) ? tokens.slice(0, Math.max(0, tokens.length - OPEN_BLOCKS)) : [];
     const from = kept.reduce((sum, token) => sum + token.raw.length, 0);
     text = next;
-    tokens = [...kept, ...Lexer.lex(next.slice(from), { gfm: true })];
+    tokens = [...kept, ...blocksOf(next.slice(from))];
     return tokens;
   };
 }

@@ -66,7 +66,7 @@ export function ThreadPage({ conversationId, messageId, onOpenSidebar }: ThreadP
 
 function BareHeader({ onOpenSidebar }: { readonly onOpenSidebar: () => void }) {
   return (
-    <header className="thread-header">
+    <header className="thread-header bare">
       <button type="button" className="icon-button open-sidebar" aria-label="Show the list" onClick={onOpenSidebar}>
         <PanelLeft aria-hidden />
       </button>

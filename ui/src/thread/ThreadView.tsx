@@ -7,7 +7,8 @@ import { memo, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useStat
 import { Virtualizer, type VirtualizerHandle } from "virtua";
 
 import { plural } from "../app/format";
-import { messageOf, messagesAfter, outboxOf, useActions, useSelector, useThread, visibleIds, type Thread } from "../state";
+import { Boundary } from "../kit/Boundary";
+import { messageOf, messagesAfter, outboxOf, useActions, useSelector, useStillThread, visibleIds, type Thread } from "../state";
 import { MessageRow } from "./MessageRow";
 import { PromptRow } from "./PromptRow";
 import { rowsOf, type Row } from "./rows";
@@ -20,6 +21,8 @@ const END_PX = 60;
 const INPUT_MS = 600;
 /** What stays free above a question. */
 const MARGIN_PX = 12;
+/** The list scrolls to the end of its last row; what stands below that is in sight too. */
+const LAST = { align: "end", offset: 200 } as const;
 /** So near to the beginning older messages are asked for. */
 const BEGIN_PX = 1200;
 
@@ -29,7 +32,7 @@ interface ThreadViewProps {
 }
 
 export function ThreadView({ conversationId, messageId }: ThreadViewProps) {
-  const thread = useThread(conversationId);
+  const thread = useStillThread(conversationId);
   return thread === undefined ? null : <Messages thread={thread} messageId={messageId} />;
 }
 
@@ -37,13 +40,14 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
   const { conversationId, prompts, runs } = thread;
   const outbox = useSelector((state) => outboxOf(state, conversationId));
   const ids = visibleIds(thread);
-  // A delta makes a new thread, but none of these: the rows stay, and so does what the list measured.
   // eslint-disable-next-line react-hooks/exhaustive-deps
   const rows = useMemo(() => rowsOf(ids, thread, outbox), [ids, prompts, runs, outbox]);
+  const rowCount = rows.length;
   const { loadOlder, loadAround } = useActions();
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const list = useRef<VirtualizerHandle>(null);
+  const beginning = useRef<HTMLDivElement>(null);
   const sticks = useRef(messageId === null);
   const lastTop = useRef(0);
   // Lists also scroll by themselves, when they learn how high something is. Only a person lets go of the end.
@@ -68,9 +72,19 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
     sticks.current = true;
     setAway(false);
     lastInput.current = 0;
-    list.current?.scrollToIndex(rows.length - 1, { align: "end" });
+    list.current?.scrollToIndex(rowCount - 1, LAST);
     toEnd();
-  }, [rows.length, toEnd]);
+  }, [rowCount, toEnd]);
+
+  // What stands above the list moves all of it; the list must know, or it stops so far before the place it scrolls to.
+  const [above, setAbove] = useState(0);
+  const { hasOlder } = thread;
+  const isEmpty = rowCount === 0;
+  useLayoutEffect(() => {
+    const [inner, outer] = [beginning.current, scroller.current];
+    if (inner === null || outer === null) return;
+    setAbove(inner.getBoundingClientRect().top - outer.getBoundingClientRect().top + outer.scrollTop);
+  }, [hasOlder, isEmpty]);
 
   // Whatever makes the content grow, a message, an image, a card that opens: the end stays in sight if it was.
   useLayoutEffect(() => {
@@ -79,9 +93,8 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
     return () => observer.disconnect();
   }, [toEnd]);
 
-  const rowCount = rows.length;
   useLayoutEffect(() => {
-    if (sticks.current && rowCount > 0) list.current?.scrollToIndex(rowCount - 1, { align: "end" });
+    if (sticks.current && rowCount > 0) list.current?.scrollToIndex(rowCount - 1, LAST);
   }, [rowCount]);
 
   // What a person has just sent is always brought into sight.
@@ -136,8 +149,9 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
       <div className="thread" ref={scroller} onScroll={onScroll} onWheel={onInput} onTouchMove={onInput} onPointerDown={onInput} onKeyDown={onInput} role="log" aria-live="off" aria-label="Messages" tabIndex={0}>
         <div ref={content} className="thread-content">
           {thread.hasOlder && <p className="older" role="status">{thread.olderError?.message ?? "Loading older messages"}</p>}
-          {rows.length === 0 && <p className="blank quiet">Nothing was said yet.</p>}
-          <Virtualizer ref={list} scrollRef={scroller} data={rows} shift={isPrepending} bufferSize={600}>
+          {isEmpty && <p className="blank quiet">Nothing was said yet.</p>}
+          <div ref={beginning} />
+          <Virtualizer ref={list} scrollRef={scroller} data={rows} shift={isPrepending} bufferSize={600} startMargin={above}>
             {(row) => <ThreadRow key={row.key} row={row} conversationId={conversationId} isTarget={row.key === target} />}
           </Virtualizer>
           <Working thread={thread} />
@@ -149,7 +163,7 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
           {missed > 0 ? `${plural(missed, "new message")}` : "Jump to latest"}
         </button>
       )}
-      <Announcer thread={thread} />
+      <Announcer conversationId={conversationId} />
     </div>
   );
 }
@@ -164,9 +178,11 @@ const ThreadRow = memo(
   function ThreadRow({ row, conversationId, isTarget }: ThreadRowProps) {
     return (
       <div className="row" data-target={isTarget}>
-        {row.kind === "message" && <MessageRow conversationId={conversationId} messageId={row.key} />}
-        {row.kind === "prompt" && <PromptRow conversationId={conversationId} promptId={row.key} />}
-        {row.kind === "unsent" && <Unsent requestId={row.key} />}
+        <Boundary instead={<p className="problem">This cannot be shown here. An export of the conversation has it.</p>}>
+          {row.kind === "message" && <MessageRow conversationId={conversationId} messageId={row.key} />}
+          {row.kind === "prompt" && <PromptRow conversationId={conversationId} promptId={row.key} />}
+          {row.kind === "unsent" && <Unsent requestId={row.key} />}
+        </Boundary>
       </div>
     );
   },
@@ -174,9 +190,11 @@ const ThreadRow = memo(
 );
 
 /** For screen readers: whole answers when they are done, not each word. */
-function Announcer({ thread }: { readonly thread: Thread }) {
-  const lastId = thread.ids.at(-1);
-  const last = lastId === undefined ? undefined : messageOf(thread, lastId);
-  const text = last?.role === "assistant" && last.status === "completed" ? last.content.slice(0, 500) : "";
+function Announcer({ conversationId }: { readonly conversationId: string }) {
+  const text = useSelector((state) => {
+    const thread = state.open.get(conversationId);
+    const last = thread && messageOf(thread, thread.ids.at(-1) ?? "");
+    return last?.role === "assistant" && last.status === "completed" ? last.content.slice(0, 500) : "";
+  });
   return <p className="away" role="status" aria-live="polite">{text}</p>;
 }

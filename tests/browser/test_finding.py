@@ -1,0 +1,90 @@
+"""Long conversations: opened at their end, read back to their beginning, and searched."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Locator, Page, expect
+
+from tests.browser.stage import Stage, box, log
+from tests.support.server_process import server_process
+
+MESSAGES = 1000
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, browser: Browser) -> AsyncIterator[Stage]:
+    """A server with a conversation of a thousand messages, which say their number in brackets."""
+    command = (
+        sys.executable,
+        "-m",
+        "baton",
+        "db",
+        "seed",
+        "--messages",
+        str(MESSAGES),
+        "--data",
+        str(tmp_path / "data"),
+    )
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BATON_")}
+    seeding = await asyncio.create_subprocess_exec(
+        *command, cwd=tmp_path, env=inherited, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert await seeding.wait() == 0
+    async with server_process(tmp_path) as server:
+        made = Stage(server, browser)
+        yield made
+        await made.close()
+
+
+@pytest.fixture
+async def page(stage: Stage) -> Page:
+    """The long conversation."""
+    opened = await stage.open()
+    await opened.get_by_role("link", name=re.compile("1,000 messages")).click()
+    await expect(message(opened, MESSAGES)).to_be_in_viewport()
+    return opened
+
+
+def message(page: Page, number: int) -> Locator:
+    """The message with that number."""
+    return log(page).get_by_role("article").filter(has_text=f"({number})")
+
+
+async def test_a_hit_far_back_is_shown_where_it_was_said_and_one_can_return(page: Page) -> None:
+    await page.get_by_role("searchbox").fill("herons 7")
+    hits = page.get_by_role("region", name="Search results").get_by_role("link")
+    await expect(hits.first).to_contain_text("(7)")
+    await expect(hits.first.locator("mark").first).to_be_visible()
+    await hits.first.click()
+    await expect(log(page).locator("[data-target=true]")).to_contain_text("(7)")
+    await expect(message(page, 7)).to_be_in_viewport()
+    await page.get_by_role("button", name=re.compile("Jump to latest|new message")).click()
+    await expect(message(page, MESSAGES)).to_be_in_viewport()
+
+
+async def test_an_address_with_a_message_opens_there(stage: Stage, page: Page) -> None:
+    await page.get_by_role("searchbox").fill("herons 500")
+    await page.get_by_role("region", name="Search results").get_by_role("link").first.click()
+    await expect(message(page, 500)).to_be_in_viewport()
+    address = page.url
+    assert "?m=" in address
+    other = await stage.open(address.removeprefix(stage.url).split("?")[0])
+    await other.goto(address)
+    await expect(message(other, 500)).to_be_in_viewport()
+
+
+async def test_reading_back_loads_what_is_older_and_keeps_the_place(page: Page) -> None:
+    await log(page).hover()
+    for number in (850, 700, 500):
+        async with asyncio.timeout(60):
+            while not await message(page, number).count():
+                await page.mouse.wheel(0, -4000)
+                await asyncio.sleep(0.05)
+    assert await log(page).get_by_role("article").count() < 100, "only what is near the screen exists"
+    await box(page).fill("still quick")
+    await expect(box(page)).to_have_value("still quick")
