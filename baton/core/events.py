@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from baton.core.frames import AgentOffer, Workspace
-from baton.core.ids import BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId
+from baton.core.ids import BridgeId, ConversationId, MessageId, ProjectId, PromptId, RequestId, UserId
 from baton.core.models import Conversation, ConversationState, Failure, Message, PermissionMode, Prompt, Run, Usage
 from baton.core.stream import StreamEvent
 
@@ -137,6 +137,8 @@ class StateChanged:
     state: ConversationState
     pending_prompts: int
     updated_at: datetime
+    user_id: UserId
+    """Whose the conversation is; not told, it says who is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class ConversationDeleted:
 
     conversation_id: ConversationId
     project_id: ProjectId | None
+    user_id: UserId
+    """Whose it was; not told, it says who is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,8 @@ class PromptEscalated:
     tool_name: str | None
     risk_level: str
     deadline: datetime | None
+    user_id: UserId
+    """Whose the conversation is; not told, it says who is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,3 +223,13 @@ GlobalEvent: TypeAlias = (
     | ServerDraining
 )
 Event: TypeAlias = RoomEvent | GlobalEvent
+
+
+def owner_of(event: Event) -> UserId | None:
+    """Whose sockets alone, beside the admins', may hear of it outside a room; None: it is everybody's, or a room's."""
+    match event:
+        case ConversationCreated() | ConversationUpdated():
+            return event.conversation.user_id
+        case StateChanged() | ConversationDeleted() | PromptEscalated():
+            return event.user_id
+    return None

@@ -12,9 +12,9 @@ from marshmallow import ValidationError, fields, post_load, validates_schema
 
 from baton.core import commands
 from baton.core.commands import AccountRole
-from baton.core.ids import BridgeId, ConversationId, ProjectId, new_object_id
+from baton.core.ids import BridgeId, ConversationId, ProjectId, UserId, new_object_id
 from baton.core.models import ConversationStatus, PermissionMode, PromptStatus
-from baton.core.permissions import GrantEffect, GrantScope
+from baton.core.permissions import Action, GrantEffect, GrantScope
 from baton.core.stored import ConversationFilter
 from baton.core.tokens import CreateToken
 from baton.schemas.browser import SendMessageSchema
@@ -85,9 +85,11 @@ class SessionsQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditQuery:
-    """Which decisions."""
+    """Which entries of the audit."""
 
     conversation_id: ConversationId | None = None
+    user_id: UserId | None = None
+    action: Action | None = None
     next: str | None = None
     limit: int = 100
 
@@ -98,6 +100,7 @@ class ConversationsQuerySchema(Payload):
     project_id = ObjectId("project")
     status = fields.Enum(ConversationStatus, by_value=True)
     session_id = Name()
+    user_id = Name()
     next = Text(most=_MAX_CURSOR_LENGTH)
     limit = QueryNumber(least=1, most=MAX_CONVERSATIONS)
 
@@ -199,6 +202,8 @@ class AuditQuerySchema(Payload):
 
     command = AuditQuery
     conversation_id = ObjectId("conversation")
+    user_id = Name()
+    action = fields.Enum(Action, by_value=True)
     next = Text(most=_MAX_CURSOR_LENGTH)
     limit = QueryNumber(least=1, most=MAX_ENTRIES)
 
@@ -302,3 +307,4 @@ class CreateTokenSchema(Payload):
     name = TokenName(required=True)
     role = fields.Enum(AccountRole, by_value=True, required=True)
     expires_in_days = WholeNumber(least=1, most=MAX_TOKEN_DAYS, allow_none=True)
+    same_user = fields.Boolean(truthy={True}, falsy={False})

@@ -58,6 +58,7 @@ class Draft:
         self._trims: list[JournalTrim] = []
         self._grants: dict[GrantId, Grant] = {}
         self._audit: dict[PromptId, AuditEntry] = {}
+        self._deeds: list[AuditEntry] = []
         self._state_before = (memory.state, len(memory.pending_prompts()))
 
     # --- numbers -----------------------------------------------------------------------------------------------
@@ -115,6 +116,10 @@ class Draft:
         """Store a grant whole; it counts once the change is on disk."""
         self._grants[grant.id] = grant
         self.store_conversation()
+
+    def note(self, entry: AuditEntry) -> None:
+        """Enter into the audit what a person does with this change."""
+        self._deeds.append(entry)
 
     @property
     def grants(self) -> tuple[Grant, ...]:
@@ -186,7 +191,7 @@ class Draft:
             journal=self.journal,
             trims=tuple(self._trims),
             grants=self.grants,
-            audit=tuple(self._audit.values()),
+            audit=(*self._audit.values(), *self._deeds),
         )
 
     def _refresh_state(self) -> None:
@@ -205,5 +210,13 @@ class Draft:
         is_listed = conversation.status is not ConversationStatus.DELETED
         if is_listed and (self._state_before != (state, pending) or self.new_run is not None):
             self.late_events.append(
-                StateChanged(conversation.id, conversation.project_id, conversation.title, state, pending, self.now)
+                StateChanged(
+                    conversation.id,
+                    conversation.project_id,
+                    conversation.title,
+                    state,
+                    pending,
+                    self.now,
+                    conversation.user_id,
+                )
             )

@@ -5,18 +5,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from baton.core.commands import UNSET, CreateProject, Identity, PatchProject
-from baton.core.errors import NotFound
+from baton.core.errors import Forbidden, NotFound
 from baton.core.ids import ProjectId, new_object_id
 from baton.core.models import Project
+from baton.core.permissions import Action
 from baton.core.ports import Clock, Store
+from baton.services.ownership import owns
+from baton.services.trail import Trail
 
 logger = logging.getLogger(__name__)
 
 
 class Projects:
-    """See the module. Everybody of the team sees every project."""
+    """See the module. Everybody sees every project; who made one, and admins, change and delete it."""
 
-    def __init__(self, *, store: Store, clock: Clock) -> None:
+    def __init__(self, *, store: Store, trail: Trail, clock: Clock) -> None:
+        self._trail = trail
         self._store = store
         self._clock = clock
 
@@ -47,8 +51,8 @@ class Projects:
         return await self._store.projects()
 
     async def patch(self, who: Identity, project_id: ProjectId, command: PatchProject) -> Project:
-        """Change name or folder. Of two changes at once the later one stands, whole. Raises NotFound."""
-        project = await self.get(who, project_id)
+        """Change name or folder. Of two changes at once the later one stands, whole. Raises NotFound, Forbidden."""
+        project = await self._own(who, project_id)
         changed = project
         if command.name is not UNSET:
             changed = replace(changed, name=command.name)
@@ -60,7 +64,16 @@ class Projects:
         return changed
 
     async def delete(self, who: Identity, project_id: ProjectId) -> None:
-        """Its conversations stay, without a project. Raises NotFound."""
+        """Its conversations stay, without a project. Raises NotFound, Forbidden."""
+        project = await self._own(who, project_id)
         if not await self._store.delete_project(project_id):
             raise NotFound("There is no such project")
         logger.info("project deleted", extra={"action": "project.deleted", "projectId": project_id})
+        await self._trail.note(who, Action.PROJECT_DELETED, subject=f"{project_id} {project.name}")
+
+    async def _own(self, who: Identity, project_id: ProjectId) -> Project:
+        """Forbidden and not NotFound: that it exists is no secret, everybody lists it."""
+        project = await self.get(who, project_id)
+        if not owns(who, project.user_id):
+            raise Forbidden("Who made the project, or an admin, changes it")
+        return project

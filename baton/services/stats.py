@@ -1,10 +1,11 @@
 """Looking across conversations: search, and how many there are of what."""
 
 from baton.core.commands import Identity
-from baton.core.errors import InvalidRequest
+from baton.core.errors import Forbidden, InvalidRequest
 from baton.core.ids import ProjectId
 from baton.core.ports import Store
 from baton.core.stored import Page, SearchHit, StoreCounts
+from baton.services.ownership import seen_by
 
 
 class Stats:
@@ -14,7 +15,9 @@ class Stats:
         self._store = store
 
     async def counts(self, who: Identity) -> StoreCounts:
-        """By status, over everything stored."""
+        """By status, over everything stored. Raises Forbidden for others than admins: they are no single user's."""
+        if not who.is_admin:
+            raise Forbidden("The counts of the whole are for admins")
         return await self._store.counts()
 
     async def search(
@@ -26,7 +29,8 @@ class Stats:
         cursor: str | None = None,
         limit: int = 20,
     ) -> Page[SearchHit]:
-        """Messages and titles that hold all words, newest first. Raises InvalidRequest where there is no word."""
+        """Messages and titles of their conversations that hold all words, newest first. Raises InvalidRequest where
+        there is no word."""
         if not any(char.isalnum() for char in words):
             raise InvalidRequest("There is no word to search for", fields={"q": ["Must hold a word."]})
-        return await self._store.search(words, project_id=project_id, cursor=cursor, limit=limit)
+        return await self._store.search(words, project_id=project_id, user_id=seen_by(who), cursor=cursor, limit=limit)

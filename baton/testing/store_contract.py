@@ -16,6 +16,7 @@ from baton.testing.store_machine import CommitMachine, run_machine
 from baton.testing.store_rules_cleaning import CleaningRules
 from baton.testing.store_rules_commit import CommitRules
 from baton.testing.store_rules_lists import ListRules
+from baton.testing.store_rules_owners import OwnerRules
 from baton.testing.store_rules_permissions import PermissionRules
 from baton.testing.store_rules_read import ReadRules
 from baton.testing.store_rules_search import SearchRules
@@ -24,7 +25,9 @@ from baton.testing.store_rules_tokens import TokenRules
 Connect: TypeAlias = Callable[[], Store]
 
 
-class StoreContract(CommitRules, ReadRules, ListRules, SearchRules, PermissionRules, TokenRules, CleaningRules):
+class StoreContract(
+    CommitRules, ReadRules, ListRules, SearchRules, OwnerRules, PermissionRules, TokenRules, CleaningRules
+):
     """Every rule of the port. Subclass it in a test module and provide `connect`."""
 
     @pytest.fixture

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from baton.core.events import BridgesChanged, Event, RoomEvent, Streamed
-from baton.core.ids import ConversationId
+from baton.core.commands import Identity
+from baton.core.events import BridgesChanged, Event, RoomEvent, Streamed, owner_of
+from baton.core.ids import ConversationId, UserId
 from baton.core.limits import Limits
 from baton.web.engine import Connection
 from baton.web.packets import Frame, event_frame
@@ -42,10 +43,21 @@ class _Member:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """Neighbouring events of one room, framed. `room` None: everybody's. `deltas`: events of streams in them."""
+class _Owned:
+    """The audience of what is one user's, outside a room: that user's sockets, and those of every admin."""
 
-    room: ConversationId | None
+    user_id: UserId
+
+
+_Audience = ConversationId | _Owned | None
+"""A conversation's room, an owner's sockets, or everybody's (None)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Neighbouring events for the same audience, framed. `deltas`: events of streams in them."""
+
+    audience: _Audience
     frames: list[Frame]
     deltas: int
 
@@ -93,6 +105,9 @@ class Fanout:
     def __init__(self, limits: Limits) -> None:
         self._backlog_max_bytes = limits.backlog_max_bytes
         self._sockets: dict[str, Connection] = {}
+        self._of_user: dict[UserId, dict[str, Connection]] = {}
+        """Sockets of users, which hear of nobody else's conversations."""
+        self._of_admins: dict[str, Connection] = {}
         self._rooms: dict[ConversationId, dict[str, _Member]] = {}
         self._joined: dict[str, set[ConversationId]] = {}
         self.events_out = 0
@@ -119,16 +134,25 @@ class Fanout:
         """What waits for each socket, as of now."""
         return [connection.backlog_bytes for connection in self._sockets.values()]
 
-    def add(self, sid: str, connection: Connection) -> None:
-        """A socket that gets what everybody gets from now on."""
+    def add(self, sid: str, connection: Connection, who: Identity) -> None:
+        """A socket that gets what everybody gets, and what is told of `who`'s conversations (an admin: of all)."""
         self._sockets[sid] = connection
         self._joined[sid] = set()
+        if who.is_admin:
+            self._of_admins[sid] = connection
+        else:
+            self._of_user.setdefault(who.user_id, {})[sid] = connection
 
-    def remove(self, sid: str) -> None:
-        """The socket is gone. Idempotent."""
+    def remove(self, sid: str, who: Identity) -> None:
+        """The socket that was added for `who` is gone. Idempotent."""
         for conversation_id in self._joined.pop(sid, set()):
             self._drop(sid, conversation_id)
         self._sockets.pop(sid, None)
+        self._of_admins.pop(sid, None)
+        of_user = self._of_user.get(who.user_id, {})
+        of_user.pop(sid, None)
+        if not of_user:
+            self._of_user.pop(who.user_id, None)
 
     def joining(self, sid: str, conversation_id: ConversationId) -> Joining:
         """Begin a join."""
@@ -181,7 +205,7 @@ class Fanout:
 
     def publish(self, events: Sequence[Event]) -> None:
         """See `core.ports.Publisher`."""
-        groups = [_framed(room, some) for room, some in self._heard(events)]
+        groups = [_framed(audience, some) for audience, some in self._heard(events)]
         if len(groups) == 1:
             # The usual one, a few deltas of one conversation: each socket is looked at and written to in one go,
             # since with many of them what costs is to fetch them from memory again.
@@ -199,18 +223,30 @@ class Fanout:
         if connection is not None:
             connection.transmit((event_frame(*wire_event(event)),))
 
-    def _heard(self, events: Sequence[Event]) -> Iterator[tuple[ConversationId | None, Iterator[Event]]]:
-        """Neighbours of the same room together, without those that nobody would hear; None: everybody's."""
-        for room, some in groupby(events, _room_of):
-            if self._sockets if room is None else room in self._rooms:
-                yield room, some
+    def _heard(self, events: Sequence[Event]) -> Iterator[tuple[_Audience, Iterator[Event]]]:
+        """Neighbours for the same audience together, without those that nobody would hear."""
+        for audience, some in groupby(events, _audience_of):
+            if audience is None or isinstance(audience, _Owned):
+                is_heard = any(self._crowd(audience))
+            else:
+                is_heard = audience in self._rooms
+            if is_heard:
+                yield audience, some
+
+    def _crowd(self, audience: _Owned | None) -> tuple[dict[str, Connection], ...]:
+        """Whom it is for, outside rooms."""
+        if audience is None:
+            return (self._sockets,)
+        return (self._of_user.get(audience.user_id, {}), self._of_admins)
 
     def _put(self, group: _Group, put: _Put) -> None:
-        if group.room is None:
-            receivers = len(self._sockets)
-            self._put_for_all(group.frames, put)
+        if group.audience is None or isinstance(group.audience, _Owned):
+            crowd = self._crowd(group.audience)
+            receivers = sum(map(len, crowd))
+            for connections in crowd:
+                self._put_for_all(connections, group.frames, put)
         else:
-            receivers = self._put_for_room(self._rooms.get(group.room, {}), group.frames, put)
+            receivers = self._put_for_room(self._rooms.get(group.audience, {}), group.frames, put)
         self.events_out += len(group.frames) * receivers
         self.deltas_out += group.deltas * receivers
 
@@ -231,9 +267,9 @@ class Fanout:
             put(member.connection, [self._expel(member)])
         return receivers - len(late)
 
-    def _put_for_all(self, frames: list[Frame], put: _Put) -> None:
+    def _put_for_all(self, connections: dict[str, Connection], frames: list[Frame], put: _Put) -> None:
         hopeless_bytes = 2 * self._backlog_max_bytes
-        for connection in self._sockets.values():
+        for connection in connections.values():
             if connection.backlog_bytes > hopeless_bytes and connection.excess_bytes() > hopeless_bytes:
                 connection.cut()
             else:
@@ -259,15 +295,18 @@ class Fanout:
         return event_frame(RESYNC, {"conversationId": member.conversation_id, "retryAfterMs": retry_after_ms})
 
 
-def _framed(room: ConversationId | None, events: Iterator[Event]) -> _Group:
+def _framed(audience: _Audience, events: Iterator[Event]) -> _Group:
     frames, deltas = [], 0
     for event in events:
         frames.append(event_frame(*wire_event(event)))
         if isinstance(event, RoomEvent) and isinstance(event.payload, Streamed):
             deltas += len(event.payload.events)
-    return _Group(room, frames, deltas)
+    return _Group(audience, frames, deltas)
 
 
-def _room_of(event: Event) -> ConversationId | None:
-    """Whose watchers hear of it; None: everybody."""
-    return event.conversation_id if isinstance(event, RoomEvent) else None
+def _audience_of(event: Event) -> _Audience:
+    """Who hears of it."""
+    if isinstance(event, RoomEvent):
+        return event.conversation_id
+    owner = owner_of(event)
+    return None if owner is None else _Owned(owner)

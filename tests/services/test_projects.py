@@ -6,6 +6,7 @@ from baton.core.commands import UNSET, CreateProject, PatchProject
 from baton.core.errors import NotFound
 from baton.core.ids import ProjectId, new_object_id
 from baton.services.projects import Projects
+from baton.services.trail import Trail
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
 from tests.services.harness import ANNA, BEN
@@ -18,7 +19,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def projects(store: SqliteStore, clock: FakeClock) -> Projects:
-    return Projects(store=store, clock=clock)
+    return Projects(store=store, trail=Trail(store, clock), clock=clock)
 
 
 async def test_a_project_is_what_was_asked_for_and_is_found_by_everybody(projects: Projects, clock: FakeClock) -> None:

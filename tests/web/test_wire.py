@@ -38,7 +38,9 @@ ROOM: list[tuple[Any, str, set[str]]] = [
 ]
 EVERYWHERE: list[tuple[Any, str, set[str]]] = [
     (
-        events.StateChanged(CONVERSATION, PROJECT, "T", ConversationState.AWAITING_INPUT, 2, samples.START),
+        events.StateChanged(
+            CONVERSATION, PROJECT, "T", ConversationState.AWAITING_INPUT, 2, samples.START, samples.ANNA
+        ),
         "conversation:state",
         {"conversationId", "projectId", "title", "state", "pendingPrompts", "updatedAt"},
     ),
@@ -48,9 +50,13 @@ EVERYWHERE: list[tuple[Any, str, set[str]]] = [
         {"conversationId", "conversation"},
     ),
     (events.ConversationUpdated(samples.conversation()), "conversation:updated", {"conversationId", "conversation"}),
-    (events.ConversationDeleted(CONVERSATION, None), "conversation:deleted", {"conversationId", "projectId"}),
     (
-        events.PromptEscalated(CONVERSATION, P, 1, "Bash", "HIGH", None),
+        events.ConversationDeleted(CONVERSATION, None, samples.ANNA),
+        "conversation:deleted",
+        {"conversationId", "projectId"},
+    ),
+    (
+        events.PromptEscalated(CONVERSATION, P, 1, "Bash", "HIGH", None, samples.ANNA),
         "permission_escalation",
         {"conversationId", "promptId", "stage", "toolName", "riskLevel", "deadline"},
     ),

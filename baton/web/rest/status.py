@@ -7,7 +7,7 @@ from baton.schemas.codec import to_wire
 from baton.web.rest.answers import answer, raw_json
 from baton.web.rest.health import DOWN, OK, Health, judge
 from baton.web.rest.metrics import CONTENT_TYPE
-from baton.web.rest.route import Call, Route
+from baton.web.rest.route import ADMINS, Call, Route
 
 
 async def _judged(call: Call) -> Health:
@@ -116,9 +116,10 @@ ROUTES = (
         method="GET",
         path="/api/stats",
         handler=stats,
-        summary="Counts by status",
+        summary="Counts by status; for admins",
         tag="Operation",
         answer=answers.StatsAnswer,
+        roles=ADMINS,
     ),
     Route(
         method="POST",

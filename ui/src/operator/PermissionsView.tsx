@@ -10,12 +10,13 @@ import { showHidden } from "../text/clean";
 import type { AuditEntry, Grant } from "../wire/types";
 
 export function PermissionsView() {
+  const isAdmin = useSelector((state) => state.me?.role === "admin");
   return (
     <>
       <h1>Permissions</h1>
       <p className="lead">What agents may do without asking, and every decision that was taken.</p>
       <Grants />
-      <Audit />
+      {isAdmin && <Audit />}
     </>
   );
 }
@@ -84,7 +85,7 @@ function Audit() {
   useEffect(() => void load(null), [load]);
   return (
     <section className="card">
-      <h2>Decisions</h2>
+      <h2>Decisions, and what people did</h2>
       {problem !== null && <p className="quiet">{problem}</p>}
       {problem === null && entries.length === 0 && <p className="quiet">None yet.</p>}
       {entries.length > 0 && (
@@ -94,12 +95,8 @@ function Audit() {
             <tbody>
               {entries.map((entry) => (
                 <tr key={entry.id}>
-                  <td><Link to={conversationPath(entry.conversationId)}>{fullTime(entry.createdAt)}</Link></td>
-                  <td>{showHidden(entry.toolName ?? entry.type)}</td>
-                  <td>{entry.riskLevel}</td>
-                  <td><span className="pill" data-tone={toneOf(entry.outcome)}>{entry.outcome}</span> {entry.userId}</td>
-                  <td>{showHidden(entry.reason)}</td>
-                  <td>{duration(entry.latencyMs)}</td>
+                  <td>{entry.conversationId === null ? fullTime(entry.createdAt) : <Link to={conversationPath(entry.conversationId)}>{fullTime(entry.createdAt)}</Link>}</td>
+                  {entry.action === "prompt.decided" ? <Decision entry={entry} /> : <Deed entry={entry} />}
                 </tr>
               ))}
             </tbody>
@@ -108,6 +105,31 @@ function Audit() {
       )}
       {next !== null && <button type="button" className="button small" onClick={() => void load(next)}>Older ones</button>}
     </section>
+  );
+}
+
+function Decision({ entry }: { readonly entry: AuditEntry }) {
+  return (
+    <>
+      <td>{showHidden(entry.toolName ?? entry.type)}</td>
+      <td>{entry.riskLevel}</td>
+      <td><span className="pill" data-tone={toneOf(entry.outcome)}>{entry.outcome}</span> {entry.userId}</td>
+      <td>{showHidden(entry.reason)}</td>
+      <td>{duration(entry.latencyMs)}</td>
+    </>
+  );
+}
+
+/** Something that a person did beside deciding: what, who and where from, about what. */
+function Deed({ entry }: { readonly entry: AuditEntry }) {
+  return (
+    <>
+      <td>{entry.action}</td>
+      <td />
+      <td>{entry.userId ?? "nobody known"}{entry.address !== null && <small className="quiet"> from {entry.address}</small>}</td>
+      <td>{entry.subject === null ? "" : showHidden(entry.subject)}</td>
+      <td />
+    </>
   );
 }
 

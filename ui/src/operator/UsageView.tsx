@@ -13,7 +13,7 @@ export function UsageView() {
   const [times, setTimes] = useState<LatencyAnswer | null>(null);
   const [decisions, setDecisions] = useState<readonly AuditEntry[] | null>(null);
   const load = useCallback(async () => {
-    const [counted, measured, decided] = await Promise.all([stats(), latency(), audit({ limit: 500 }), health()]);
+    const [counted, measured, decided] = await Promise.all([stats(), latency(), audit({ limit: 500, action: "prompt.decided" }), health()]);
     if (counted.ok) setCounts(counted);
     if (measured.ok) setTimes(measured);
     if (decided.ok) setDecisions(decided.entries);

@@ -214,7 +214,7 @@ function promptActions(client: Client) {
       request("POST", chat(conversationId, "/permissions"), grant),
     revokeGrant: (conversationId: string, grantId: string): Promised<GrantAnswer> =>
       request("DELETE", chat(conversationId, `/permissions/${grantId}`)),
-    audit: (where: { conversationId?: string; next?: string | null; limit?: number } = {}): Promised<AuditAnswer> =>
+    audit: (where: { conversationId?: string; action?: string; next?: string | null; limit?: number } = {}): Promised<AuditAnswer> =>
       request("GET", withQuery("/api/audit", where)),
   };
 }

@@ -861,6 +861,7 @@ export interface Grant {
   readonly createdBy: string | null;
   readonly createdAt: Timestamp;
   readonly revokedAt: Timestamp | null;
+  readonly userId: string | null;
 }
 
 /** Whom a grant reaches: one conversation, the conversations of one project, or all. */
@@ -878,21 +879,22 @@ export interface GrantsAnswer {
   readonly permissions: readonly Grant[];
 }
 
-/** Decisions, newest first. `next`: the cursor of the page that follows; null at the end. */
+/** What was decided and done, newest first. `next`: the cursor of the page that follows; null at the end. */
 export interface AuditAnswer {
   readonly ok: true;
   readonly entries: readonly AuditEntry[];
   readonly next: string | null;
 }
 
-/** One decision that was taken, by a rule or by a person. */
+/** A decision that was taken, by a rule or by a person, or something else that somebody did. */
 export interface AuditEntry {
   readonly id: string;
   readonly createdAt: Timestamp;
-  readonly conversationId: string;
+  readonly action: string;
+  readonly conversationId: string | null;
   readonly projectId: string | null;
-  readonly requestId: string;
-  readonly promptId: string;
+  readonly requestId: string | null;
+  readonly promptId: string | null;
   readonly type: string;
   readonly toolName: string | null;
   readonly riskLevel: string;
@@ -902,6 +904,10 @@ export interface AuditEntry {
   readonly reason: string;
   readonly grantId: string | null;
   readonly userId: string | null;
+  readonly role: string | null;
+  readonly address: string | null;
+  readonly tokenId: string | null;
+  readonly subject: string | null;
   readonly selectedOption: string | null;
   readonly inputDigest: string;
   readonly latencyMs: number;
