@@ -39,6 +39,7 @@ ROUTES = (
         answer=answers.IdentityAnswer,
         body=LoginSchema,
         is_public=True,
+        judges_token=True,
     ),
     Route(
         method="POST",
