@@ -3,23 +3,28 @@ import { PanelLeft } from "lucide-react";
 
 import { operatorPath, type OperatorView } from "../app/router";
 import { Link } from "../kit/Link";
+import { useSelector } from "../state";
 import { BridgesView } from "./BridgesView";
 import { PermissionsView } from "./PermissionsView";
+import { TokensView } from "./TokensView";
 import { UsageView } from "./UsageView";
 
-const VIEWS: readonly { readonly name: OperatorView; readonly title: string }[] = [
+const VIEWS: readonly { readonly name: OperatorView; readonly title: string; readonly isForAdmins?: boolean }[] = [
   { name: "bridges", title: "Bridges" },
   { name: "permissions", title: "Permissions" },
   { name: "usage", title: "Health and usage" },
+  { name: "tokens", title: "Tokens", isForAdmins: true },
 ];
 
 export default function Operator({ view, onOpenSidebar }: { readonly view: OperatorView; readonly onOpenSidebar: () => void }) {
+  const isAdmin = useSelector((state) => state.me?.role === "admin");
+  const views = VIEWS.filter(({ isForAdmins = false }) => isAdmin || !isForAdmins);
   return (
     <>
       <header className="thread-header">
         <button type="button" className="icon-button open-sidebar" aria-label="Show the list" onClick={onOpenSidebar}><PanelLeft aria-hidden /></button>
         <nav className="tabs" aria-label="Views">
-          {VIEWS.map(({ name, title }) => (
+          {views.map(({ name, title }) => (
             <Link key={name} to={operatorPath(name)} aria-current={name === view ? "page" : undefined}>{title}</Link>
           ))}
         </nav>
@@ -28,6 +33,7 @@ export default function Operator({ view, onOpenSidebar }: { readonly view: Opera
         {view === "bridges" && <BridgesView />}
         {view === "permissions" && <PermissionsView />}
         {view === "usage" && <UsageView />}
+        {view === "tokens" && (isAdmin ? <TokensView /> : <p className="quiet" role="status">Tokens are for admins.</p>)}
       </div>
     </>
   );

@@ -1,7 +1,7 @@
-import { Activity, Keyboard, Moon, PanelLeftClose, PenLine, Plug, Settings2, ShieldCheck, Sun, SunMoon } from "lucide-react";
+import { Activity, KeyRound, Keyboard, Moon, PanelLeftClose, PenLine, Plug, Settings2, ShieldCheck, Sun, SunMoon } from "lucide-react";
 import { useEffect, useState } from "react";
 
-import { navigate, newChatPath, operatorPath } from "../app/router";
+import { navigate, newChatPath, operatorPath, type OperatorView } from "../app/router";
 import { preferences, setPreferences, usePreferences, type Theme } from "../app/preferences";
 import { Link } from "../kit/Link";
 import { Menu, MenuChoices, MenuItem, MenuLine } from "../kit/Menu";
@@ -94,16 +94,18 @@ function SidebarFoot({ onShowSheet }: { readonly onShowSheet: () => void }) {
 }
 
 function MenuLinks() {
+  const isAdmin = useSelector((state) => state.me?.role === "admin");
   return (
     <>
       <MenuItem icon={<Plug aria-hidden />} onSelect={() => go("bridges")}>Bridges</MenuItem>
       <MenuItem icon={<ShieldCheck aria-hidden />} onSelect={() => go("permissions")}>Permissions</MenuItem>
       <MenuItem icon={<Activity aria-hidden />} onSelect={() => go("usage")}>Health and usage</MenuItem>
+      {isAdmin && <MenuItem icon={<KeyRound aria-hidden />} onSelect={() => go("tokens")}>Tokens</MenuItem>}
     </>
   );
 }
 
-function go(view: "bridges" | "permissions" | "usage"): void {
+function go(view: OperatorView): void {
   navigate(operatorPath(view));
 }
 

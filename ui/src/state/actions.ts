@@ -10,6 +10,7 @@ import type {
   CreateConversation,
   CreateGrant,
   CreateProject,
+  CreateToken,
   DispatchedAnswer,
   DoneAnswer,
   GrantAnswer,
@@ -19,6 +20,7 @@ import type {
   ImportedAnswer,
   ImportSession,
   LatencyAnswer,
+  NewTokenAnswer,
   ListFiles,
   PatchConversation,
   PatchProject,
@@ -31,6 +33,8 @@ import type {
   SendMessage,
   SessionsAnswer,
   StatsAnswer,
+  TokenAnswer,
+  TokensAnswer,
 } from "../wire/types";
 import type { Client } from "./client";
 import { listKey } from "./lists";
@@ -228,6 +232,10 @@ function serverActions(client: Client) {
       signal?: AbortSignal,
     ): Promised<AttachmentAnswer> => upload(file, name, onProgress, signal),
     attachmentUrl: (id: string): string => `/api/attachments/${id}`,
+    tokens: (): Promised<TokensAnswer> => request("GET", "/api/tokens"),
+    /** Its text is told this once. */
+    createToken: (token: CreateToken): Promised<NewTokenAnswer> => request("POST", "/api/tokens", token),
+    revokeToken: (tokenId: string): Promised<TokenAnswer> => request("DELETE", `/api/tokens/${tokenId}`),
     stats: (): Promised<StatsAnswer> => request("GET", "/api/stats"),
     latency: (): Promised<LatencyAnswer> => request("POST", "/api/chat/test-latency"),
     /** How the server is; null: it cannot be reached. */

@@ -988,6 +988,38 @@ export interface IdentityAnswer {
 /** What a credential may do. `bridge` may only be a bridge. */
 export type AccountRole = "user" | "bridge" | "admin";
 
+/** Tokens, newest first. */
+export interface TokensAnswer {
+  readonly ok: true;
+  readonly tokens: readonly ApiToken[];
+}
+
+/** A token, without its text. `createdBy` is null where files or settings of the server give it. */
+export interface ApiToken {
+  readonly id: string;
+  readonly name: string;
+  readonly role: AccountRole;
+  readonly bridgeId: string | null;
+  readonly createdAt: Timestamp;
+  readonly createdBy: string | null;
+  readonly lastUsedAt: Timestamp | null;
+  readonly expiresAt: Timestamp | null;
+  readonly revokedAt: Timestamp | null;
+}
+
+/** One token. */
+export interface TokenAnswer {
+  readonly ok: true;
+  readonly token: ApiToken;
+}
+
+/** A token that was just made. `secret` is its text, which is told this once and kept nowhere. */
+export interface NewTokenAnswer {
+  readonly ok: true;
+  readonly token: ApiToken;
+  readonly secret: string;
+}
+
 /** How the server is. */
 export interface HealthAnswer {
   readonly status: "ok" | "degraded" | "down";
@@ -1097,6 +1129,14 @@ export interface CreateGrant {
   readonly scope?: GrantScope;
   readonly effect?: GrantEffect;
   readonly expiresAt?: Timestamp | null;
+}
+
+/** `POST /api/tokens`. */
+export interface CreateToken {
+  readonly name: string;
+  readonly role: AccountRole;
+  readonly expiresInDays?: number | null;
+  readonly sameUser?: boolean;
 }
 
 /** `POST /api/projects`. */
