@@ -86,6 +86,7 @@ class Server:
         self.hub.attach(self.services.intake, self.fanout)
         self.access = Access(
             self.services.tokens,
+            self.services.logins,
             host=settings.host,
             port=settings.port,
             public_url=settings.public_url,
@@ -105,6 +106,7 @@ class Server:
             bind=self.services.tokens.bind if settings.auth else None,
         )
         self.services.tokens.on_ended = self._end_token
+        self.services.logins.on_ended = self.sockets.end_login
         self.local = make_local_bridge(settings, self.hub, self.store, clock) if settings.bridge == "local" else None
         self.page = make_local_page(settings, self.local)
         self.jobs = Jobs(clock, on_lease_lost=self.lease_lost)
@@ -185,6 +187,7 @@ class Server:
         await self.jobs.every(RENEW_EVERY_S, "lease", self.store.renew_lease)
         services.snapshots.epoch = await self.store.epoch()
         await services.tokens.adopt()
+        await services.logins.load()
         await recover(self.store, services.lanes)
         await services.deadlines.resume()
         services.intake.on_lease_lost = self.lease_lost

@@ -180,6 +180,11 @@ def _add_token_changes(actions: "argparse._SubParsersAction[argparse.ArgumentPar
     create.add_argument("--role", required=True, choices=("user", "bridge", "admin"), help="what it may do")
     create.add_argument("--name", required=True, help="who brings it: a person, or one bridge")
     create.add_argument("--expires", metavar="DAYS", help="how long it counts, 1 to 3650 days [default: for ever]")
+    create.add_argument(
+        "--same-user",
+        action="store_true",
+        help="another token of the user who has one of this name: for another device, or another member of a team",
+    )
     create.set_defaults(command=_create_token)
     listing = actions.add_parser("list", help="list the tokens that there are and were, without their texts")
     listing.set_defaults(command=_list_tokens)
@@ -199,7 +204,7 @@ def _create_token(chosen: argparse.Namespace) -> int:
     settings = load_settings(chosen)
 
     async def work() -> None:
-        command = token_admin.create_command(chosen.name, chosen.role, chosen.expires)
+        command = token_admin.create_command(chosen.name, chosen.role, chosen.expires, same_user=chosen.same_user)
         async with token_admin.open_desk(settings, chosen.url, makes_database=True) as desk:
             made = await desk.create(command)
         _tell(made.text)
@@ -262,10 +267,13 @@ def _show_token(chosen: argparse.Namespace) -> int:
 def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     audit = commands.add_parser(
         "audit",
-        help="show which tool calls were allowed and denied, by whom or which rule",
-        description="Decisions that were taken, newest first. A server that runs on this data is asked for them.",
+        help="show who did what, and which tool calls were allowed and denied by whom or which rule",
+        description="What was decided and done, newest first: of decisions the columns of the head, of everything else "
+        "when, what, who, from where, the conversation, and about what. A server that runs on this data is asked.",
     )
     audit.add_argument("--conversation", metavar="ID", help="only of this conversation")
+    audit.add_argument("--user", metavar="NAME", help="only what this user did")
+    audit.add_argument("--action", help="only entries of this kind, such as login.failed")
     audit.add_argument("--limit", type=int, default=100, help="how many at most [default: 100]")
     audit.add_argument("--json", action="store_true", dest="as_json", help="one JSON object a line")
     audit.add_argument("--url", help="the server that has the database, where it is another machine's")
@@ -285,6 +293,8 @@ def _audit(chosen: argparse.Namespace) -> int:
         settings,
         _tell,
         conversation=chosen.conversation,
+        user=chosen.user,
+        action=chosen.action,
         limit=chosen.limit,
         as_json=chosen.as_json,
         url=chosen.url,

@@ -256,6 +256,7 @@ LIMIT_HELP: Final[dict[str, str]] = {
     "wrong_tokens": "Wrong tokens of one address until it must wait between two, from 1 s to 5 minutes; 0: never.",
     "trash_keep_days": "How many days a deleted conversation can be restored; then it is removed for good.",
     "retention_days": "After how many days without a change a conversation is deleted by itself; 0: never.",
+    "audit_keep_days": "How many days the audit knows of what was decided and done; 0: for ever.",
     "attachment_keep_s": "How long an attachment that no conversation uses is kept, such as an unsent upload.",
     "clean_up_every_s": "Between two rounds of the clean-up.",
 }
@@ -267,6 +268,7 @@ _LIMITS_FROM_ZERO: Final = frozenset(
     {
         "abort_grace_s",
         "attachments_per_minute",
+        "audit_keep_days",
         "commands_per_minute",
         "connects_per_minute",
         "flush_floor_s",

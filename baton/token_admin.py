@@ -43,11 +43,12 @@ class Desk(Protocol):
     async def revoke(self, token_id: TokenId) -> ApiToken: ...
 
 
-def create_command(name: str, role: str, expires: str | None) -> CreateToken:
+def create_command(name: str, role: str, expires: str | None, *, same_user: bool = False) -> CreateToken:
     """What was typed, judged as a request to the server is. Raises ConfigError, naming what is accepted."""
     days = int(expires) if expires is not None and _DAYS.match(expires) else expires
     try:
-        command: CreateToken = load(CreateTokenSchema(), {"name": name, "role": role, "expiresInDays": days})
+        raw = {"name": name, "role": role, "expiresInDays": days, "sameUser": same_user}
+        command: CreateToken = load(CreateTokenSchema(), raw)
     except InvalidRequest as error:
         raise ConfigError("\n".join(_ACCEPTED[field] for field in sorted(error.fields or {}))) from error
     return command
@@ -144,7 +145,12 @@ class _Remote:
         self._server = server
 
     async def create(self, command: CreateToken) -> NewToken:
-        body = {"name": command.name, "role": command.role.value, "expiresInDays": command.expires_in_days}
+        body = {
+            "name": command.name,
+            "role": command.role.value,
+            "expiresInDays": command.expires_in_days,
+            "sameUser": command.same_user,
+        }
         said = await self._server.ask("POST", "/api/tokens", json=body)
         return NewToken(token=_token(said["token"]), text=said["secret"])
 

@@ -85,4 +85,4 @@ async def test_a_database_in_which_nothing_was_decided_says_so(tmp_path: Path) -
         pass
     said = await Shell(tmp_path, {}).baton("audit")
     assert said.code == 0
-    assert "nothing was decided yet" in said.out
+    assert "nothing was decided or done yet" in said.out

@@ -91,6 +91,35 @@ async def test_what_else_came_in_with_a_revoked_token_is_refused_at_once(stage: 
             assert response.status == 401
 
 
+async def test_after_a_logout_the_kept_cookie_opens_nothing_and_its_sockets_are_closed(stage: Stage) -> None:
+    new = await stage.token(AccountRole.USER)
+    async with stage.session.post(f"{stage.url}/api/login", json={"token": new.text}) as response:
+        kept = {"Cookie": response.headers["Set-Cookie"].partition(";")[0]}
+    assert new.text not in kept["Cookie"]
+    async with aiohttp.ClientSession(headers=kept, cookie_jar=aiohttp.DummyCookieJar()) as browser:
+        with_cookie = await open_socket(browser, stage.url, None)
+        with_token = await open_socket(stage.session, stage.url, new.text)
+        for socket in (with_cookie, with_token):
+            await socket.packet()  # the first event: only now it counts
+        assert stage.server.fanout.socket_count == 2
+        async with browser.post(f"{stage.url}/api/logout") as response:
+            assert response.status == 200
+        assert stage.server.fanout.socket_count == 1, "who came with the token itself goes on"
+        async with browser.get(f"{stage.url}/api/me") as response:
+            assert response.status == 401
+        with pytest.raises(AssertionError, match="refused"):
+            await open_socket(browser, stage.url, None)
+        await with_token.close()
+
+
+async def test_a_failed_login_is_in_the_audit_with_its_address_and_without_its_token(stage: Stage) -> None:
+    async with stage.session.post(f"{stage.url}/api/login", json={"token": "a wrong one"}) as response:
+        assert response.status == 401
+    (entry,) = (await stage.server.store.audit(action="login.failed")).items
+    assert (entry.address, entry.user_id) == ("127.0.0.1", None)
+    assert "a wrong one" not in repr(entry)
+
+
 async def test_a_revoked_bridge_is_gone_and_its_name_free_for_its_next_token(stage: Stage) -> None:
     first, second = await stage.token(AccountRole.BRIDGE, "one"), await stage.token(AccountRole.BRIDGE, "two")
     async with stage.bridge(first.text) as bridge:

@@ -3,7 +3,7 @@
 `Unset` marks a property that a patch leaves as it is, because None can be a value.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Final
@@ -41,6 +41,16 @@ class Identity:
     """The token that says so; None: nobody needs one here."""
     bridge_id: BridgeId | None = None
     """Of the role bridge: the one bridge that the token is bound to, if it was used already."""
+    address: str | None = field(default=None, compare=False)
+    """Where from, for the audit; None: from this machine, without a request."""
+
+    login_id: str | None = field(default=None, compare=False)
+    """The login whose cookie came with it; None: the token itself did."""
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it sees what is others', and speaks for everybody."""
+        return self.role is AccountRole.ADMIN
 
 
 class _Unset(Enum):

@@ -148,6 +148,8 @@ class StateChanged:
     pending_prompts: int
     updated_at: datetime
     seq: int
+    user_id: UserId
+    """Whose the conversation is; not told, it says who is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,8 @@ class ConversationDeleted:
 
     conversation_id: ConversationId
     project_id: ProjectId | None
+    user_id: UserId
+    """Whose it was; not told, it says who is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,8 @@ class PromptEscalated:
     tool_name: str | None
     risk_level: str
     deadline: datetime | None
+    user_id: UserId
+    """Whose the conversation is; not told, it says who is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,3 +260,13 @@ GlobalEvent: TypeAlias = (
     | ServerDraining
 )
 Event: TypeAlias = RoomEvent | GlobalEvent
+
+
+def owner_of(event: Event) -> UserId | None:
+    """Whose sockets alone, beside the admins', may hear of it outside a room; None: it is everybody's, or a room's."""
+    match event:
+        case ConversationCreated() | ConversationUpdated():
+            return event.conversation.user_id
+        case StateChanged() | ConversationDeleted() | PromptEscalated():
+            return event.user_id
+    return None

@@ -80,6 +80,8 @@ class Limits:
     """How long what was deleted can be restored."""
     retention_days: int = 0
     """After so long without a change, conversations are deleted; 0: never."""
+    audit_keep_days: int = 365
+    """How long the audit knows of what was decided and done; 0: for ever."""
     attachment_keep_s: float = 24 * 3600.0
     """How long an attachment that nothing uses is kept: an upload that was not sent, or what a purge has freed."""
     clean_up_every_s: float = 3600.0

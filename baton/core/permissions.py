@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 from baton.core.errors import AlreadyResolved
-from baton.core.ids import ConversationId, ProjectId, PromptId, RequestId, UserId
+from baton.core.ids import ConversationId, ProjectId, PromptId, RequestId, TokenId, UserId
 
 GrantId = NewType("GrantId", str)
 
@@ -77,6 +77,8 @@ class Grant:
     created_by: UserId | None = None
     created_at: datetime
     revoked_at: datetime | None = None
+    user_id: UserId | None = None
+    """Whose conversations alone it reaches; None: everybody's, as an admin gave it, or its scope is a conversation."""
 
 
 def is_in_force(grant: Grant, now: datetime) -> bool:
@@ -84,8 +86,12 @@ def is_in_force(grant: Grant, now: datetime) -> bool:
     return grant.status is GrantStatus.GRANTED and (grant.expires_at is None or now < grant.expires_at)
 
 
-def reaches(grant: Grant, conversation_id: ConversationId, project_id: ProjectId | None) -> bool:
-    """Whether the grant is meant for this conversation. One whose own id is missing reaches nobody."""
+def reaches(
+    grant: Grant, conversation_id: ConversationId, project_id: ProjectId | None, user_id: UserId | None = None
+) -> bool:
+    """Whether the grant is meant for this conversation, `user_id`'s. One whose own id is missing reaches nobody."""
+    if grant.user_id is not None and grant.user_id != user_id:
+        return False
     if grant.scope is GrantScope.ALL:
         return True
     if grant.scope is GrantScope.PROJECT:
@@ -143,30 +149,70 @@ class Decision:
     grant_id: GrantId | None = None
 
 
+class Action(StrEnum):
+    """What the audit knows of. Only what has happened is entered."""
+
+    PROMPT_DECIDED = "prompt.decided"
+    """A question of an agent ended: by a rule, by a person, or because nobody answered."""
+    LOGIN = "login"
+    LOGIN_FAILED = "login.failed"
+    LOGOUT = "logout"
+    TOKEN_CREATED = "token.created"  # noqa: S105 - the name of an action
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - the name of an action
+    CONVERSATION_DELETED = "conversation.deleted"
+    CONVERSATION_RESTORED = "conversation.restored"
+    CONVERSATION_EXPORTED = "conversation.exported"
+    PROJECT_DELETED = "project.deleted"
+    RUNS_RESET = "runs.reset"
+    SESSIONS_CLEARED = "sessions.cleared"
+    GRANT_GIVEN = "grant.given"
+    GRANT_REVOKED = "grant.revoked"
+    MODE_CHANGED = "mode.changed"
+
+
+DECIDED: Final = Action.PROMPT_DECIDED.value
+
+DONE: Final = "done"
+"""The outcome of every other action: those that came to nothing are not entered, but for wrong tokens."""
+
+PERSON: Final = "user_selection"
+"""The handler of what a person did, as prompts have it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One decision that was taken, by a rule or by a person. The input itself is not kept, only its digest."""
+    """Something that was done, never with its content: a decision about a call, of which only a digest is kept, or
+    what a person did beside (`services.trail` names the actions)."""
 
     id: str
     created_at: datetime
-    conversation_id: ConversationId
+    action: str = DECIDED
+    conversation_id: ConversationId | None = None
     project_id: ProjectId | None = None
-    request_id: RequestId
-    prompt_id: PromptId
-    type: str
+    request_id: RequestId | None = None
+    prompt_id: PromptId | None = None
+    type: str = ""
     tool_name: str | None = None
-    risk_level: str
+    risk_level: str = ""
     outcome: str
-    """How it ended: `allow`, `deny`, `answered` (a question or a plan), `timeout`, `cancelled`."""
-    handler: str
+    """How it ended: `allow`, `deny`, `answered` (a question or a plan), `timeout`, `cancelled`; else `done`."""
+    handler: str = PERSON
     """Who ended it, as the prompt's autoHandler says."""
     rule: str | None = None
     """The rule that decided, or that had a person asked; None for plans and questions."""
     reason: str = ""
     grant_id: GrantId | None = None
     user_id: UserId | None = None
-    """The person who answered; None where nobody did."""
+    """The person who answered or did it; None where nobody did, or nobody knows who it was."""
+    role: str | None = None
+    """That person's at the time; None for decisions."""
+    address: str | None = None
+    """Where from; None: from the server's own machine, without a request."""
+    token_id: TokenId | None = None
+    """The token that said who it is."""
+    subject: str | None = None
+    """What it was done to, beside the conversation: a token's id and name, a mode, a number."""
     selected_option: str | None = None
-    input_digest: str
-    latency_ms: int
+    input_digest: str = ""
+    latency_ms: int = 0
     """From the question to its end."""

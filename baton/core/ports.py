@@ -50,7 +50,7 @@ from baton.core.stored import (
 from baton.core.stream import StreamEvent
 from baton.core.tally import PoolTally
 from baton.core.text import Json
-from baton.core.tokens import ApiToken
+from baton.core.tokens import ApiToken, Login
 
 
 class Clock(Protocol):
@@ -151,8 +151,10 @@ class Store(Protocol):
 
     async def run(self, request_id: RequestId) -> Run | None: ...
 
-    async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
-        """Runs with these statuses, oldest first."""
+    async def runs(
+        self, statuses: frozenset[RunStatus], limit: int = 1000, *, user_id: UserId | None = None
+    ) -> Sequence[Run]:
+        """Runs with these statuses, oldest first. `user_id`: of this user's conversations; made for open runs."""
         ...
 
     async def runs_of(
@@ -168,8 +170,10 @@ class Store(Protocol):
         status: PromptStatus | None = None,
         conversation_id: ConversationId | None = None,
         limit: int = 1000,
+        *,
+        user_id: UserId | None = None,
     ) -> Sequence[Prompt]:
-        """Newest first."""
+        """Newest first. `user_id`: of this user's conversations."""
         ...
 
     async def conversation(self, conversation_id: ConversationId) -> Conversation | None: ...
@@ -205,9 +209,15 @@ class Store(Protocol):
         ...
 
     async def grants(
-        self, conversation_id: ConversationId, project_id: ProjectId | None, limit: int = 1000
+        self,
+        conversation_id: ConversationId,
+        project_id: ProjectId | None,
+        limit: int = 1000,
+        *,
+        user_id: UserId | None = None,
     ) -> Sequence[Grant]:
-        """Grants of any status that reach this conversation: of all, of its project, its own; newest first."""
+        """Grants of any status that reach this conversation of `user_id`: of all, of its project, its own; newest
+        first. Those that are bound to another user are none of them."""
         ...
 
     async def grant(self, grant_id: GrantId) -> Grant | None: ...
@@ -217,9 +227,23 @@ class Store(Protocol):
         ...
 
     async def audit(
-        self, *, conversation_id: ConversationId | None = None, cursor: str | None = None, limit: int = 100
+        self,
+        *,
+        conversation_id: ConversationId | None = None,
+        user_id: UserId | None = None,
+        action: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> Page[AuditEntry]:
-        """Newest first; None: of all conversations, purged ones too. Raises InvalidRequest for a cursor not ours."""
+        """Newest first; None: of any, of purged conversations too. Raises InvalidRequest for a cursor not ours."""
+        ...
+
+    async def append_to_audit(self, entry: AuditEntry) -> None:
+        """Keep one that belongs to no change of a conversation; one whose id is stored already changes nothing."""
+        ...
+
+    async def remove_old_audit(self, before: datetime, limit: int) -> Swept:
+        """Remove entries made before then, the oldest first, at most `limit`; `next` is set where more may be left."""
         ...
 
     async def bypassing(self, limit: int = 10_000) -> Sequence[ConversationId]:
@@ -256,12 +280,25 @@ class Store(Protocol):
 
     async def attachment(self, attachment_id: AttachmentId) -> Attachment | None: ...
 
+    async def is_used_by(self, attachment_id: AttachmentId, user_id: UserId) -> bool:
+        """Whether a conversation of this user's, also one in the bin, uses it."""
+        ...
+
     async def attachment_content(self, attachment_id: AttachmentId) -> bytes | None: ...
 
     async def search(
-        self, words: str, *, project_id: ProjectId | None = None, cursor: str | None = None, limit: int = 20
+        self,
+        words: str,
+        *,
+        project_id: ProjectId | None = None,
+        user_id: UserId | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
     ) -> Page[SearchHit]:
-        """Messages and titles that hold all words, newest first; deleted conversations are left out."""
+        """Messages and titles that hold all words, newest first; deleted conversations are left out.
+
+        1. With `user_id`, what is not that user's costs nothing: it is part of what the index is asked.
+        """
         ...
 
     async def counts(self) -> StoreCounts: ...
@@ -309,6 +346,18 @@ class Store(Protocol):
 
     async def note_token_use(self, used_at: Mapping[TokenId, datetime]) -> None:
         """Remember when each was last used, in one write; an earlier time than the stored one changes nothing."""
+        ...
+
+    async def add_login(self, login: Login) -> None:
+        """Keep a new one. Logins are no record: no backup has them."""
+        ...
+
+    async def logins(self, limit: int = 20_000) -> Sequence[Login]:
+        """Expired ones too, those made last first."""
+        ...
+
+    async def remove_logins(self, ids: Sequence[str]) -> None:
+        """Forget them, as far as they are there."""
         ...
 
     # --- what nothing needs any more (services.cleaning)

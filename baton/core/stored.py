@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, NewType, TypeVar
 
-from baton.core.ids import ConversationId, MessageId, ProjectId, RequestId
+from baton.core.ids import ConversationId, MessageId, ProjectId, RequestId, UserId
 from baton.core.models import (
     Conversation,
     ConversationStatus,
@@ -171,6 +171,7 @@ class ConversationFilter:
     project_id: ProjectId | None = None
     status: ConversationStatus | None = None
     session_id: str | None = None
+    user_id: UserId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,8 @@ class CreateToken:
     role: AccountRole
     expires_in_days: int | None = None
     """None: it never does."""
+    same_user: bool = False
+    """It is another token of a user who has one: for another device, or for another member of a team."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,18 @@ class NewToken:
 
     token: ApiToken
     text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """One browser that has come with a token and goes on with a cookie of its own, as long as the token counts."""
+
+    id: str
+    """The digest of what the cookie holds: `token_digest`, as of a token."""
+    token_digest: str = field(repr=False)
+    """Of the token that it came with."""
+    created_at: datetime
+    expires_at: datetime
 
 
 INTERNAL_FIELDS[ApiToken] = frozenset({"digest"})

@@ -119,7 +119,7 @@ class GrantsAnswer(DoneAnswer):
 
 
 class AuditAnswer(DoneAnswer):
-    """Decisions, newest first. `next`: the cursor of the page that follows; null at the end."""
+    """What was decided and done, newest first. `next`: the cursor of the page that follows; null at the end."""
 
     entries = _many(AuditEntrySchema)
     next = Words(allow_none=True)

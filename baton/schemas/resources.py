@@ -333,18 +333,20 @@ class GrantSchema(Resource):
     created_by = Words(allow_none=True)
     created_at = Moment()
     revoked_at = Moment(allow_none=True)
+    user_id = Words(allow_none=True)
 
 
 class AuditEntrySchema(Resource):
-    """One decision that was taken, by a rule or by a person."""
+    """A decision that was taken, by a rule or by a person, or something else that somebody did."""
 
     command = permissions.AuditEntry
     id = OwnId()
     created_at = Moment()
-    conversation_id = OwnId()
+    action = Words()
+    conversation_id = OwnId(allow_none=True)
     project_id = OwnId(allow_none=True)
-    request_id = Words()
-    prompt_id = OwnId()
+    request_id = Words(allow_none=True)
+    prompt_id = OwnId(allow_none=True)
     type = Words()
     tool_name = Words(allow_none=True)
     risk_level = Words()
@@ -354,6 +356,10 @@ class AuditEntrySchema(Resource):
     reason = Words()
     grant_id = OwnId(allow_none=True)
     user_id = Words(allow_none=True)
+    role = Words(allow_none=True)
+    address = Words(allow_none=True)
+    token_id = OwnId(allow_none=True)
+    subject = Words(allow_none=True)
     selected_option = Words(allow_none=True)
     input_digest = Words()
     latency_ms = WholeNumber()

@@ -13,9 +13,9 @@ from marshmallow import INCLUDE, ValidationError, fields, post_load, validates_s
 
 from baton.core import commands
 from baton.core.commands import AccountRole
-from baton.core.ids import BridgeId, ConversationId, ProjectId, new_object_id
+from baton.core.ids import BridgeId, ConversationId, ProjectId, UserId, new_object_id
 from baton.core.models import ConversationStatus, PermissionMode, PromptStatus
-from baton.core.permissions import GrantEffect, GrantScope
+from baton.core.permissions import Action, GrantEffect, GrantScope
 from baton.core.series import BucketWidth
 from baton.core.stored import ConversationFilter
 from baton.core.tokens import CreateToken
@@ -96,9 +96,11 @@ class SeriesQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditQuery:
-    """Which decisions."""
+    """Which entries of the audit."""
 
     conversation_id: ConversationId | None = None
+    user_id: UserId | None = None
+    action: Action | None = None
     next: str | None = None
     limit: int = 100
 
@@ -109,6 +111,7 @@ class ConversationsQuerySchema(Payload):
     project_id = ObjectId("project")
     status = fields.Enum(ConversationStatus, by_value=True)
     session_id = Name()
+    user_id = Name()
     next = Text(most=_MAX_CURSOR_LENGTH)
     limit = QueryNumber(least=1, most=MAX_CONVERSATIONS)
 
@@ -221,6 +224,8 @@ class AuditQuerySchema(Payload):
 
     command = AuditQuery
     conversation_id = ObjectId("conversation")
+    user_id = Name()
+    action = fields.Enum(Action, by_value=True)
     next = Text(most=_MAX_CURSOR_LENGTH)
     limit = QueryNumber(least=1, most=MAX_ENTRIES)
 
@@ -336,3 +341,4 @@ class CreateTokenSchema(Payload):
     name = TokenName(required=True)
     role = fields.Enum(AccountRole, by_value=True, required=True)
     expires_in_days = WholeNumber(least=1, most=MAX_TOKEN_DAYS, allow_none=True)
+    same_user = fields.Boolean(truthy={True}, falsy={False})

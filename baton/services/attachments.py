@@ -5,12 +5,13 @@ from typing import Final
 
 from baton.core.commands import AccountRole, Identity
 from baton.core.errors import Forbidden, NotFound, TooLarge
-from baton.core.ids import AttachmentId, new_object_id
+from baton.core.ids import AttachmentId, UserId, new_object_id
 from baton.core.lifecycle import ACTIVE_RUN
 from baton.core.limits import Limits
 from baton.core.models import Attachment
 from baton.core.ports import Clock, Store
 from baton.core.text import clean_text
+from baton.services.ownership import owns
 from baton.services.spill import attachment_url
 
 UNKNOWN_TYPE: Final = "application/octet-stream"
@@ -48,20 +49,33 @@ class Attachments:
         return attachment
 
     async def get(self, who: Identity, attachment_id: AttachmentId) -> Attachment:
-        """What it is. Raises NotFound; Forbidden for a bridge that has no run with it."""
+        """What it is. Raises NotFound, also for a file of another's; Forbidden for a bridge that has no run with it."""
         attachment = await self._store.attachment(attachment_id)
-        if attachment is None:
+        if attachment is None or not await self._is_theirs(who, attachment):
             raise NotFound("There is no such attachment")
         await self._check_bridge(who, attachment_id)
         return attachment
 
     async def content(self, who: Identity, attachment_id: AttachmentId) -> bytes:
         """Its bytes, at most `attachment_max_bytes`. Raises as `get` does."""
-        await self._check_bridge(who, attachment_id)
+        await self.get(who, attachment_id)
         content = await self._store.attachment_content(attachment_id)
         if content is None:
             raise NotFound("There is no such attachment")
         return content
+
+    async def sees(self, who: Identity, attachment_id: AttachmentId) -> bool:
+        """Whether it is there for them; to admins it is, and whoever reads it finds out."""
+        if who.is_admin:
+            return True
+        attachment = await self._store.attachment(attachment_id)
+        return attachment is not None and await self._is_theirs(who, attachment)
+
+    async def _is_theirs(self, who: Identity, attachment: Attachment) -> bool:
+        """Whether they have uploaded it, or it is used in a conversation of theirs. A bridge is asked otherwise."""
+        if who.role is AccountRole.BRIDGE or owns(who, attachment.user_id or UserId("")):
+            return True
+        return await self._store.is_used_by(attachment.id, who.user_id)
 
     async def _check_bridge(self, who: Identity, attachment_id: AttachmentId) -> None:
         """A bridge's credential reads what active runs of that bridge were sent with, nothing else."""

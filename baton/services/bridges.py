@@ -5,13 +5,14 @@ import time
 from dataclasses import dataclass
 
 from baton.core.commands import Identity
-from baton.core.errors import BatonError, InvalidRequest, NoBridge, NotFound
+from baton.core.errors import BatonError, InvalidRequest, NoBridge
 from baton.core.events import BridgePresence
 from baton.core.ids import BridgeId, ConversationId
 from baton.core.limits import Limits
 from baton.core.models import Conversation
 from baton.core.ports import BridgeLink, Store
 from baton.core.text import Json
+from baton.services.ownership import Ownership
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class Latency:
 class Bridges:
     """See the module."""
 
-    def __init__(self, *, store: Store, link: BridgeLink, limits: Limits) -> None:
+    def __init__(self, *, store: Store, ownership: Ownership, link: BridgeLink, limits: Limits) -> None:
+        self._ownership = ownership
         self._store = store
         self._link = link
         self._limits = limits
@@ -52,7 +54,7 @@ class Bridges:
             raise InvalidRequest(
                 "Name a conversation or a bridge", fields={"conversationId": ["One of conversationId and bridgeId."]}
             )
-        conversation = await self._conversation(conversation_id) if conversation_id is not None else None
+        conversation = await self._ownership.conversation(who, conversation_id) if conversation_id is not None else None
         params: Json = {
             "workingDirectory": conversation.working_directory if conversation else None,
             "query": query,
@@ -65,7 +67,7 @@ class Bridges:
 
     async def commands(self, who: Identity, conversation_id: ConversationId) -> Json:
         """`{"commands": [...], "models": [...]}` of the conversation's agent. Raises NoBridge, NotFound."""
-        conversation = await self._conversation(conversation_id)
+        conversation = await self._ownership.conversation(who, conversation_id)
         params: Json = {"agent": conversation.agent, "workingDirectory": conversation.working_directory}
         return await self._link.call(
             self._bridge_of(conversation, None), "commands", params, self._limits.rpc_timeout_s
@@ -94,12 +96,6 @@ class Bridges:
         except BatonError:
             return None
         return round((time.perf_counter() - began) * 1000, 3)
-
-    async def _conversation(self, conversation_id: ConversationId) -> Conversation:
-        conversation = await self._store.conversation(conversation_id)
-        if conversation is None:
-            raise NotFound("There is no such conversation")
-        return conversation
 
     def _bridge_of(self, conversation: Conversation | None, bridge_id: BridgeId | None) -> BridgeId:
         asked = bridge_id or (conversation.bridge_id if conversation else None)

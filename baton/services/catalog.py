@@ -18,8 +18,10 @@ from baton.services.history import History
 from baton.services.intake import Intake
 from baton.services.judging import Judge
 from baton.services.lanes import Lanes
+from baton.services.logins import Logins
 from baton.services.marks import Marks
 from baton.services.outages import Outages
+from baton.services.ownership import Ownership
 from baton.services.permissions import Permissions
 from baton.services.projects import Projects
 from baton.services.prompts import Prompts
@@ -28,6 +30,7 @@ from baton.services.silence import Silence
 from baton.services.snapshots import Snapshots
 from baton.services.stats import Stats
 from baton.services.tokens import Tokens
+from baton.services.trail import Trail
 from baton.services.transfer import Transfer
 
 
@@ -48,6 +51,8 @@ class Services:
     bridges: Bridges
     stats: Stats
     tokens: Tokens
+    logins: Logins
+    trail: Trail
     store: Store
     link: BridgeLink
     clock: Clock
@@ -78,27 +83,52 @@ def build_services(
     dispatcher = Dispatcher(lanes, link, clock, limits)
     judge = Judge(lanes, link, limits)
     asking = Asking(judge, limits)
-    prompts = Prompts(store=store, lanes=lanes, judge=judge, asking=asking, limits=limits)
+    ownership = Ownership(store, lanes)
+    trail = Trail(store, clock)
+    tokens = Tokens(store=store, clock=clock, given=given_tokens or {}, trail=trail)
+    attachments = Attachments(store=store, clock=clock, limits=limits)
+    prompts = Prompts(store=store, lanes=lanes, ownership=ownership, judge=judge, asking=asking, limits=limits)
     expiry = Expiry(
         store=store, lanes=lanes, dispatcher=dispatcher, watchers=prompts.watchers, clock=clock, limits=limits
     )
     conversations = Conversations(
-        store=store, lanes=lanes, dispatcher=dispatcher, judge=judge, asking=asking, limits=limits
+        store=store,
+        lanes=lanes,
+        ownership=ownership,
+        trail=trail,
+        dispatcher=dispatcher,
+        judge=judge,
+        asking=asking,
+        limits=limits,
     )
     return Services(
         conversations=conversations,
         marks=Marks(store=store, conversations=conversations, publisher=publisher),
-        snapshots=Snapshots(store=store, lanes=lanes, limits=limits),
-        runs=Runs(store=store, lanes=lanes, link=link, dispatcher=dispatcher, judge=judge, limits=limits),
+        snapshots=Snapshots(store=store, lanes=lanes, ownership=ownership, limits=limits),
+        runs=Runs(
+            store=store,
+            lanes=lanes,
+            ownership=ownership,
+            trail=trail,
+            link=link,
+            dispatcher=dispatcher,
+            judge=judge,
+            attachments=attachments,
+            limits=limits,
+        ),
         prompts=prompts,
-        permissions=Permissions(store=store, lanes=lanes, asking=asking, clock=clock),
-        projects=Projects(store=store, publisher=publisher, clock=clock),
-        attachments=Attachments(store=store, clock=clock, limits=limits),
-        transfer=Transfer(store=store, publisher=publisher, clock=clock, limits=limits),
+        permissions=Permissions(store=store, lanes=lanes, ownership=ownership, trail=trail, asking=asking, clock=clock),
+        projects=Projects(store=store, trail=trail, publisher=publisher, clock=clock),
+        attachments=attachments,
+        transfer=Transfer(
+            store=store, ownership=ownership, trail=trail, publisher=publisher, clock=clock, limits=limits
+        ),
         history=History(store=store, publisher=publisher, link=link, clock=clock, limits=limits),
-        bridges=Bridges(store=store, link=link, limits=limits),
+        bridges=Bridges(store=store, ownership=ownership, link=link, limits=limits),
         stats=Stats(store=store, clock=clock),
-        tokens=Tokens(store=store, clock=clock, given=given_tokens or {}),
+        tokens=tokens,
+        logins=Logins(store=store, tokens=tokens, trail=trail, clock=clock),
+        trail=trail,
         store=store,
         link=link,
         clock=clock,

@@ -1,4 +1,5 @@
-"""Removes what nothing needs any more, a little at a time: the old in the bin, journals of ended runs, attachments.
+"""Removes what nothing needs any more, a little at a time: the old in the bin and in the audit, journals of ended runs,
+attachments.
 
 One round is bounded, and one item's failure does not stop the others; what is left over the next round finds, also
 after a restart. What goes with a conversation goes in its lane's turn, so that whoever restores it comes first or
@@ -32,6 +33,7 @@ MOST_FAILURES: Final = 10
 _ATTACHMENTS_AT_ONCE: Final = 100
 _RUNS_AT_ONCE: Final = 100
 _PIECES_AT_ONCE: Final = 1000
+_ENTRIES_AT_ONCE: Final = 1000
 
 _MOST: Final = timedelta(days=36_500)
 """A hundred years: much more, and no calendar has the day before."""
@@ -59,6 +61,7 @@ class Cleaning:
             ("journals", self._sweep_journals),
             ("attachments", self._sweep_attachments),
             ("strays", self._sweep_strays),
+            ("audit", self._sweep_audit),
         ):
             await this.attempt(name, step(this))
         if this.counts.total():
@@ -127,6 +130,12 @@ class Cleaning:
         return await self._walk(
             "strays", lambda after: self._store.remove_stray_content(before, _PIECES_AT_ONCE, after)
         )
+
+    async def _sweep_audit(self, this: "_Round") -> int:
+        if not self._limits.audit_keep_days:
+            return 0
+        before = self._ago(days=self._limits.audit_keep_days)
+        return await self._walk("audit", lambda _: self._store.remove_old_audit(before, _ENTRIES_AT_ONCE))
 
     async def _walk(self, name: str, sweep: _Sweep) -> int:
         removed = 0

@@ -29,6 +29,7 @@ from baton.core.models import (
     MessageStatus,
     PermissionMode,
 )
+from baton.core.permissions import Action
 from baton.core.ports import Store
 from baton.core.stored import ConversationFilter, Page
 from baton.services.asking import Asking
@@ -40,7 +41,9 @@ from baton.services.lanes import Lanes, RequestKnown
 from baton.services.making import new_conversation
 from baton.services.memory import Memory
 from baton.services.modes import change_mode, check_bypass, lasting_mode
+from baton.services.ownership import Ownership, owns, seen_by
 from baton.services.runs import end_open_runs
+from baton.services.trail import Trail
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +55,19 @@ class Conversations:
     """See the module."""
 
     def __init__(
-        self, *, store: Store, lanes: Lanes, dispatcher: Dispatcher, judge: Judge, asking: Asking, limits: Limits
+        self,
+        *,
+        store: Store,
+        lanes: Lanes,
+        ownership: Ownership,
+        trail: Trail,
+        dispatcher: Dispatcher,
+        judge: Judge,
+        asking: Asking,
+        limits: Limits,
     ) -> None:
+        self._ownership = ownership
+        self._trail = trail
         self._store = store
         self._lanes = lanes
         self._dispatcher = dispatcher
@@ -68,23 +82,25 @@ class Conversations:
         if self._lanes.peek(conversation_id) is not None:
             # The seq of one that streams moves with its journal, not with its document; and what is being written
             # at this moment must not be told.
-            async with self._lanes.turn(conversation_id) as memory:
+            async with self._ownership.turn(who, conversation_id) as memory:
                 return memory.conversation
-        conversation = await self._store.conversation(conversation_id)
-        if conversation is None:
-            raise NotFound("There is no such conversation")
-        return conversation
+        return await self._ownership.conversation(who, conversation_id)
 
     async def page(
         self, who: Identity, where: ConversationFilter, *, cursor: str | None, limit: int
     ) -> Page[Conversation]:
-        """Most recently updated first. Raises InvalidRequest for a cursor that is not ours."""
-        return await self._store.conversations(where, cursor=cursor, limit=limit)
+        """Theirs, most recently updated first; of another user there are none. Raises InvalidRequest for a cursor that
+        is not ours."""
+        if where.user_id is not None and not owns(who, where.user_id):
+            return Page(items=(), next=None)
+        mine = replace(where, user_id=where.user_id or seen_by(who))
+        return await self._store.conversations(mine, cursor=cursor, limit=limit)
 
     async def exists(self, who: Identity, conversation_id: ConversationId) -> bool:
         """Whether it can be joined."""
         conversation = await self._store.conversation(conversation_id)
-        return conversation is not None and conversation.status is not ConversationStatus.DELETED
+        is_theirs = self._ownership.is_theirs(who, conversation)
+        return is_theirs and conversation is not None and conversation.status is not ConversationStatus.DELETED
 
     # --- making ------------------------------------------------------------------------------------------------
 
@@ -181,28 +197,27 @@ class Conversations:
             if (value := getattr(command, name)) is not UNSET
         }
         await self._check_project(changes.get("project_id"))
-        async with self._lanes.turn(conversation_id) as memory:
+        async with self._ownership.turn(who, conversation_id) as memory:
             _check_not_deleted(memory)
             return await self._store_changed(memory, replace(memory.conversation, **changes))
 
     async def archive(self, who: Identity, conversation_id: ConversationId) -> Conversation:
         """Out of the list, still there. Raises NotFound."""
-        async with self._lanes.turn(conversation_id) as memory:
+        async with self._ownership.turn(who, conversation_id) as memory:
             _check_not_deleted(memory)
             return await self._store_changed(memory, replace(memory.conversation, status=ConversationStatus.ARCHIVED))
 
     async def restore(self, who: Identity, conversation_id: ConversationId) -> Conversation:
         """Back from the archive or the bin. Raises NotFound once it is gone for good."""
-        async with self._lanes.turn(conversation_id) as memory:
-            return await self._store_changed(
-                memory, replace(memory.conversation, status=ConversationStatus.ACTIVE, deleted_at=None)
-            )
+        async with self._ownership.turn(who, conversation_id) as memory:
+            restored = replace(memory.conversation, status=ConversationStatus.ACTIVE, deleted_at=None)
+            return await self._store_changed(memory, restored, by=who)
 
     async def delete(self, who: Identity, conversation_id: ConversationId) -> Conversation:
         """Into the bin, from which it can be restored for 30 days; its open runs end as aborted. Raises NotFound."""
-        async with self._lanes.turn(conversation_id) as memory:
+        async with self._ownership.turn(who, conversation_id) as memory:
             if memory.conversation.status is not ConversationStatus.DELETED:
-                await self._put_into_bin(memory)
+                await self._put_into_bin(memory, who)
             return memory.conversation
 
     async def retire(self, conversation_id: ConversationId, *, unchanged_since: datetime) -> bool:
@@ -212,7 +227,7 @@ class Conversations:
             is_deleted = conversation.status is ConversationStatus.DELETED
             if is_deleted or memory.runs or conversation.updated_at > unchanged_since:
                 return False
-            await self._put_into_bin(memory)
+            await self._put_into_bin(memory, None)
             return True
 
     async def purge(self, conversation_id: ConversationId, *, deleted_by: datetime) -> bool:
@@ -230,12 +245,15 @@ class Conversations:
         logger.info("conversation purged", extra={"action": "conversation.purged", "conversationId": conversation_id})
         return True
 
-    async def _put_into_bin(self, memory: Memory) -> None:
+    async def _put_into_bin(self, memory: Memory, who: Identity | None) -> None:
+        """`who` deletes it; None: nobody has touched it for so long that the server does."""
         conversation_id = memory.conversation_id
         draft = self._lanes.draft(memory)
         end_open_runs(draft)
         draft.store_conversation(replace(memory.conversation, status=ConversationStatus.DELETED, deleted_at=draft.now))
-        draft.tell_all(ConversationDeleted(conversation_id, memory.conversation.project_id))
+        conversation = memory.conversation
+        draft.tell_all(ConversationDeleted(conversation_id, conversation.project_id, conversation.user_id))
+        draft.note(self._trail.entry(who, Action.CONVERSATION_DELETED, conversation=conversation))
         await self._lanes.commit(draft)
         logger.info("conversation deleted", extra={"action": "conversation.deleted", "conversationId": conversation_id})
 
@@ -243,7 +261,7 @@ class Conversations:
 
     async def set_session(self, who: Identity, conversation_id: ConversationId, session_id: str | None) -> Conversation:
         """The session the next run resumes; None: it starts a new one, the history stays. Raises NotFound."""
-        async with self._lanes.turn(conversation_id) as memory:
+        async with self._ownership.turn(who, conversation_id) as memory:
             _check_not_deleted(memory)
             if memory.conversation.claude_session_id == session_id:
                 return memory.conversation
@@ -254,12 +272,12 @@ class Conversations:
             return memory.conversation
 
     async def clear_sessions(self, who: Identity) -> int:
-        """Every conversation's next run starts a new session; how many had one."""
+        """The next run of each of theirs starts a new session; how many had one."""
         cleared = 0
         for status in (ConversationStatus.ACTIVE, ConversationStatus.ARCHIVED):
             cursor: str | None = None
             while True:
-                page = await self._store.conversations(ConversationFilter(status=status), cursor=cursor, limit=200)
+                page = await self.page(who, ConversationFilter(status=status), cursor=cursor, limit=200)
                 for conversation in page.items:
                     if conversation.claude_session_id is not None:
                         await self.set_session(who, conversation.id, None)
@@ -267,6 +285,7 @@ class Conversations:
                 cursor = page.next
                 if cursor is None:
                     break
+        await self._trail.note(who, Action.SESSIONS_CLEARED, subject=str(cleared))
         return cleared
 
     async def mode(self, who: Identity, conversation_id: ConversationId) -> PermissionMode:
@@ -279,7 +298,7 @@ class Conversations:
         `bypassPermissions` lasts for `bypass_s`; asked for again, it lasts that long from now. Raises NotFound,
         Conflict where the bridge does not allow it.
         """
-        async with self._lanes.turn(conversation_id) as memory:
+        async with self._ownership.turn(who, conversation_id) as memory:
             _check_not_deleted(memory)
             is_bypass = mode is PermissionMode.BYPASS
             if is_bypass:
@@ -291,16 +310,22 @@ class Conversations:
             draft = self._lanes.draft(memory)
             until = draft.now + timedelta(seconds=self._limits.bypass_s) if is_bypass else None
             change_mode(draft, mode, by=who.user_id, bypass_until=until)
+            draft.note(
+                self._trail.entry(who, Action.MODE_CHANGED, conversation=memory.conversation, subject=mode.value)
+            )
             self._asking.look_again(draft)
             await self._lanes.commit(draft)
             return mode
 
     # --- parts -------------------------------------------------------------------------------------------------
 
-    async def _store_changed(self, memory: Memory, changed: Conversation) -> Conversation:
+    async def _store_changed(self, memory: Memory, changed: Conversation, by: Identity | None = None) -> Conversation:
+        """`by`: who brings it back, where that is what changes."""
         if changed == memory.conversation:
             return changed
         draft = self._lanes.draft(memory)
+        if by is not None:
+            draft.note(self._trail.entry(by, Action.CONVERSATION_RESTORED, conversation=changed))
         draft.store_conversation(replace(changed, updated_at=draft.now))
         draft.tell_all(ConversationUpdated(memory.conversation))
         # In another project other grants reach it: what waits may need no person there.

@@ -58,6 +58,7 @@ class Draft:
         self._trims: list[JournalTrim] = []
         self._grants: dict[GrantId, Grant] = {}
         self._audit: dict[PromptId, AuditEntry] = {}
+        self._deeds: list[AuditEntry] = []
         self._state_before = (memory.state, len(memory.pending_prompts()))
 
     # --- numbers -----------------------------------------------------------------------------------------------
@@ -115,6 +116,10 @@ class Draft:
         """Store a grant whole; it counts once the change is on disk."""
         self._grants[grant.id] = grant
         self.store_conversation()
+
+    def note(self, entry: AuditEntry) -> None:
+        """Enter into the audit what a person does with this change."""
+        self._deeds.append(entry)
 
     @property
     def grants(self) -> tuple[Grant, ...]:
@@ -187,7 +192,7 @@ class Draft:
             journal=self.journal,
             trims=tuple(self._trims),
             grants=self.grants,
-            audit=tuple(self._audit.values()),
+            audit=(*self._audit.values(), *self._deeds),
         )
 
     def _refresh_state(self) -> None:
@@ -214,5 +219,6 @@ class Draft:
                     pending_prompts=pending,
                     updated_at=self.now,
                     seq=conversation.seq,
+                    user_id=conversation.user_id,
                 )
             )

@@ -109,6 +109,7 @@ class Expiry:
                 stored.tool_name,
                 stored.risk_level,
                 stored.timeout_at,
+                draft.memory.conversation.user_id,
             )
         )
         logger.info("prompt waits", extra={"action": "prompt.escalated", "promptId": stored.id, "stage": stored.stage})

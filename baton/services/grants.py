@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Final
 
+from baton.core.commands import Identity
 from baton.core.errors import InvalidRequest
 from baton.core.ids import ConversationId, ProjectId, UserId, new_object_id
 from baton.core.models import Prompt, PromptType
@@ -41,8 +42,12 @@ def new_grant(
     conversation_id: ConversationId | None = None,
     project_id: ProjectId | None = None,
     expires_at: datetime | None = None,
+    bound_to: UserId | None = None,
 ) -> Grant:
-    """A grant that is in force. Raises InvalidRequest, with the fields that are wrong."""
+    """A grant that is in force. `bound_to`: whose conversations alone it reaches, where its scope is more than one.
+
+    Raises InvalidRequest, with the fields that are wrong.
+    """
     wrong: dict[str, list[str]] = {}
     if not _TOOL_NAME.fullmatch(tool_name):
         wrong["toolName"] = ["Must be a tool's name, or `mcp__<server>__*` for all tools of a server."]
@@ -67,7 +72,13 @@ def new_grant(
         expires_at=expires_at,
         created_by=by,
         created_at=now,
+        user_id=None if scope is GrantScope.CONVERSATION else bound_to,
     )
+
+
+def bound_to(who: Identity) -> UserId | None:
+    """Whose conversations a grant that this person gives can reach: only an admin speaks for everybody (None)."""
+    return None if who.is_admin else who.user_id
 
 
 def check_pattern(tool_name: str, pattern: str) -> None:
@@ -97,7 +108,14 @@ def _invalid(why: str) -> InvalidRequest:
 
 
 def grants_from_answer(
-    prompt: Prompt, option: str, *, kind: str | None, folder: str | None, by: UserId | None, now: datetime
+    prompt: Prompt,
+    option: str,
+    *,
+    kind: str | None,
+    folder: str | None,
+    by: UserId | None,
+    now: datetime,
+    bound_to: UserId | None = None,
 ) -> tuple[Grant, ...]:
     """What `allow_session` or `allow_always` leaves behind, as narrow as can be; nothing for every other option.
 
@@ -122,6 +140,7 @@ def grants_from_answer(
             project_id=prompt.project_id,
             by=by,
             now=now,
+            bound_to=bound_to,
         )
         for pattern in patterns
     )

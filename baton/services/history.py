@@ -16,7 +16,15 @@ import orjson
 from baton.core.commands import Identity, ImportSession
 from baton.core.errors import AgentFailed, Conflict, InvalidRequest, NoBridge, NotFound
 from baton.core.events import ConversationCreated
-from baton.core.ids import MAX_FOREIGN_ID_LENGTH, BridgeId, ConversationId, MessageId, ProjectId, new_object_id
+from baton.core.ids import (
+    MAX_FOREIGN_ID_LENGTH,
+    BridgeId,
+    ConversationId,
+    MessageId,
+    ProjectId,
+    UserId,
+    new_object_id,
+)
 from baton.core.limits import Limits
 from baton.core.models import (
     Block,
@@ -44,6 +52,7 @@ from baton.schemas.sessions import (
     ToldMessage,
 )
 from baton.services.making import title_of
+from baton.services.ownership import seen_by
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +83,7 @@ class SessionImporter:
         self._publisher = publisher
         self._clock = clock
         self._limits = limits
-        self._importing: set[str] = set()
+        self._importing: set[tuple[UserId, str]] = set()
 
     async def bring_in(
         self,
@@ -85,17 +94,19 @@ class SessionImporter:
         bridge_id: BridgeId | None = None,
         project_id: ProjectId | None = None,
     ) -> Imported:
-        """The session as a conversation whose next run goes on with it; the one that has it already, where one does.
+        """The session as a conversation whose next run goes on with it; the one of theirs that has it, where one does.
 
         All or nothing as far as anybody can see. `bridge_id` None: any bridge may go on with it. Raises what `read`
-        raises, Conflict while it is being imported, NotFound where nothing was said.
+        raises, Conflict while they are importing it, NotFound where nothing was said.
         """
-        known = await self._store.conversations(ConversationFilter(session_id=session_id), limit=1)
+        where = ConversationFilter(session_id=session_id, user_id=seen_by(who))
+        known = await self._store.conversations(where, limit=1)
         if known.items:
             return Imported(conversation=known.items[0], is_new=False, message_count=known.items[0].ordinal)
-        if session_id in self._importing:
+        importing = (who.user_id, session_id)
+        if importing in self._importing:
             raise Conflict("This session is being imported")
-        self._importing.add(session_id)
+        self._importing.add(importing)
         try:
             first = await read(None)
             writing = _Writing(
@@ -103,7 +114,7 @@ class SessionImporter:
             )
             conversation = await writing.write(_pages(first, read))
         finally:
-            self._importing.discard(session_id)
+            self._importing.discard(importing)
         self._publisher.publish([ConversationCreated(conversation)])
         logger.info(
             "💾 session imported",
@@ -134,11 +145,17 @@ class History:
         cursor: str | None,
         limit: int | None,
     ) -> SessionList:
-        """A page of Claude's own sessions of a folder. Raises NoBridge, AgentFailed, Unavailable."""
+        """A page of Claude's own sessions of a folder, without those that another user's conversation goes on in.
+
+        Raises NoBridge, AgentFailed, Unavailable.
+        """
         params: Json = {"agent": AGENT, "workingDirectory": working_directory, "cursor": cursor, "limit": limit}
         answer = await self._link.call(self._bridge(bridge_id), "sessions.list", params, CALL_TIMEOUT_S)
         found: SessionList = _judged(SessionListSchema(), answer)
-        return found
+        if who.is_admin:
+            return found
+        theirs = [session for session in found.sessions if not await self._is_anothers(who, session.session_id)]
+        return replace(found, sessions=tuple(theirs))
 
     async def import_session(self, who: Identity, command: ImportSession) -> Imported:
         """The session as a conversation whose next run goes on with it; the one that has it already, where one does.
@@ -160,10 +177,20 @@ class History:
             page: SessionPage = await asyncio.to_thread(_judged, SessionPageSchema(), answer)
             return page
 
+        if await self._is_anothers(who, command.session_id):
+            raise NotFound("There is no such session")
         project_id = command.project_id
         if project_id is not None and await self._store.project(project_id) is None:
             raise NotFound("There is no such project")
         return await self._importer.bring_in(who, command.session_id, read, bridge_id=bridge_id, project_id=project_id)
+
+    async def _is_anothers(self, who: Identity, session_id: str) -> bool:
+        """Whether other users' conversations go on in this session, and none of theirs."""
+        for user_id in (seen_by(who), None):
+            where = ConversationFilter(session_id=session_id, user_id=user_id)
+            if (await self._store.conversations(where, limit=1)).items:
+                return user_id is None and not who.is_admin
+        return False
 
     def _bridge(self, asked: BridgeId | None) -> BridgeId:
         connected = [bridge.id for bridge in self._link.presence() if bridge.connected]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from baton.core.commands import Identity
 from baton.core.errors import InvalidRequest
 from baton.core.events import BridgePresence
 from baton.core.frames import PromptAsked
@@ -50,7 +51,7 @@ class Judge:
         if asked.type is not PromptType.TOOL_PERMISSION:
             return None
         run, conversation = live.run, memory.conversation
-        standing = self._lanes.standing.reaching(conversation.id, conversation.project_id)
+        standing = self._lanes.standing.reaching(conversation.id, conversation.project_id, conversation.user_id)
         decision = decide(
             PolicyRequest(
                 tool=asked.tool_name or "",
@@ -60,6 +61,7 @@ class Judge:
                 bypass_until=self._bypass_until(memory, run),
                 conversation_id=conversation.id,
                 project_id=conversation.project_id,
+                user_id=conversation.user_id,
                 working_directory=self.folder(memory, run),
                 grants=[*standing, *drafted, *grants_of_run(run)],
                 now=now,
@@ -94,11 +96,19 @@ class Judge:
         return (*kept[:at], *(given[name] for name in _LASTING), *kept[at:])
 
     def lasting_grants(
-        self, memory: Memory, live: LiveRun, prompt: Prompt, option: str, *, by: UserId | None, now: datetime
+        self, memory: Memory, live: LiveRun, prompt: Prompt, option: str, *, by: Identity | None, now: datetime
     ) -> Sequence[Grant]:
-        """The grants that this answer leaves behind."""
+        """The grants that this answer leaves behind. `by`: who answers; None: nobody has yet."""
         kind, folder = kind_of(live, prompt.tool_use_id), self.folder(memory, live.run)
-        return grants.grants_from_answer(prompt, option, kind=kind, folder=folder, by=by, now=now)
+        return grants.grants_from_answer(
+            prompt,
+            option,
+            kind=kind,
+            folder=folder,
+            by=by.user_id if by else None,
+            bound_to=grants.bound_to(by) if by else None,
+            now=now,
+        )
 
     def allows_bypass(self, bridge_id: BridgeId | None) -> bool:
         """Whether this bridge (None: any that is there) lets agents go on without asking."""

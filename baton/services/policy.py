@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from baton.core.ids import ConversationId, ProjectId
+from baton.core.ids import ConversationId, ProjectId, UserId
 from baton.core.models import PermissionMode, PromptOption
 from baton.core.permissions import Decision, Grant, GrantEffect, Outcome, Risk, Rule, is_in_force, reaches
 from baton.core.text import Json
@@ -35,6 +35,8 @@ class PolicyRequest:
     """When `bypassPermissions` ends. None: it does not count, for example where the bridge does not allow it."""
     conversation_id: ConversationId
     project_id: ProjectId | None = None
+    user_id: UserId | None = None
+    """Whose the conversation is."""
     working_directory: str | None = None
     """Absolute, on the bridge's machine, symbolic links resolved there. None: not known, so everything is outside."""
     grants: Sequence[Grant] = ()
@@ -82,7 +84,7 @@ def _grants(request: PolicyRequest, effect: GrantEffect) -> list[Grant]:
         for grant in request.grants
         if grant.effect is effect
         and is_in_force(grant, request.now)
-        and reaches(grant, request.conversation_id, request.project_id)
+        and reaches(grant, request.conversation_id, request.project_id, request.user_id)
     ]
     return sorted(found, key=lambda grant: (grant.created_at, grant.id))
 

@@ -21,6 +21,7 @@ from baton.services.judging import Judge, mode_of
 from baton.services.lanes import LaneConflict, Lanes
 from baton.services.memory import LiveRun, Memory
 from baton.services.modes import change_mode
+from baton.services.ownership import Ownership, seen_by
 from baton.services.watching import Watchers, held_until, store_pending
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,10 @@ _MODE_AFTER_PLAN: Final[Mapping[str, PermissionMode]] = {
 class Prompts:
     """See the module."""
 
-    def __init__(self, *, store: Store, lanes: Lanes, judge: Judge, asking: Asking, limits: Limits) -> None:
+    def __init__(
+        self, *, store: Store, lanes: Lanes, ownership: Ownership, judge: Judge, asking: Asking, limits: Limits
+    ) -> None:
+        self._ownership = ownership
         self._store = store
         self._lanes = lanes
         self._judge = judge
@@ -47,19 +51,18 @@ class Prompts:
     async def get(self, who: Identity, prompt_id: PromptId) -> Prompt:
         """The prompt as stored. Raises NotFound."""
         prompt = await self._store.prompt(prompt_id)
-        if prompt is None:
+        if prompt is None or not await self._ownership.sees(who, prompt.conversation_id):
             raise NotFound("There is no such prompt")
         return prompt
 
     async def pending(self, who: Identity, conversation_id: ConversationId) -> Sequence[Prompt]:
         """What waits for an answer in one conversation, newest first. Raises NotFound."""
-        if await self._store.conversation(conversation_id) is None:
-            raise NotFound("There is no such conversation")
+        await self._ownership.conversation(who, conversation_id)
         return await self._store.prompts(PromptStatus.PENDING, conversation_id)
 
     async def page(self, who: Identity, status: PromptStatus | None) -> Sequence[Prompt]:
-        """Prompts of all conversations, newest first, at most 1,000."""
-        return await self._store.prompts(status)
+        """Prompts of all their conversations, newest first, at most 1,000."""
+        return await self._store.prompts(status, user_id=seen_by(who))
 
     async def respond(self, who: Identity, command: RespondPrompt) -> Prompt:
         """Answer it: stored, told to every tab, sent to the agent; with what the answer leaves (grants, a mode).
@@ -107,7 +110,7 @@ class Prompts:
         if mode is not None and (memory.conversation.permission_mode, mode_of(memory, live.run)) != (mode, mode):
             change_mode(draft, mode, by=who.user_id)
         said = _as_changed(answered)
-        for grant in self._judge.lasting_grants(memory, live, said, option, by=who.user_id, now=draft.now):
+        for grant in self._judge.lasting_grants(memory, live, said, option, by=who, now=draft.now):
             draft.store_grant(grant)
         self._asking.look_again(draft)
 

@@ -44,7 +44,9 @@ from baton.core.models import (
     SendAnswer,
     TextBlock,
 )
+from baton.core.permissions import Action
 from baton.core.ports import BridgeLink, Store
+from baton.services.attachments import Attachments
 from baton.services.dispatch import Dispatcher
 from baton.services.drafts import Draft
 from baton.services.endings import end_run
@@ -53,10 +55,13 @@ from baton.services.lanes import LaneConflict, Lanes, RequestKnown
 from baton.services.making import new_conversation, title_of
 from baton.services.memory import LiveRun, Memory
 from baton.services.modes import check_bypass
+from baton.services.ownership import Ownership, seen_by
+from baton.services.trail import Trail
 
 logger = logging.getLogger(__name__)
 
 MAX_EXTENSION_S = 7 * 24 * 3600
+_NO_RUN = "There is no such run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,21 @@ class Runs:
     """See the module."""
 
     def __init__(
-        self, *, store: Store, lanes: Lanes, link: BridgeLink, dispatcher: Dispatcher, judge: Judge, limits: Limits
+        self,
+        *,
+        store: Store,
+        lanes: Lanes,
+        ownership: Ownership,
+        trail: Trail,
+        link: BridgeLink,
+        dispatcher: Dispatcher,
+        judge: Judge,
+        attachments: Attachments,
+        limits: Limits,
     ) -> None:
+        self._ownership = ownership
+        self._trail = trail
+        self._files = attachments
         self._judge = judge
         self._store = store
         self._lanes = lanes
@@ -124,7 +142,9 @@ class Runs:
         if self._dispatcher.is_draining:
             raise Draining("The server is restarting; send again in a moment")
         check_allowed_tools(command.allowed_tools, self._lanes.now())
-        attachments = await self._attachments(command, command.conversation_id or _made_by(who, command))
+        if command.conversation_id is not None:
+            await self._ownership.check(who, command.conversation_id)
+        attachments = await self._attachments(who, command, command.conversation_id or _made_by(who, command))
         try:
             if command.conversation_id is None:
                 return await self._send_to_new(who, command, attachments, digest)
@@ -240,8 +260,14 @@ class Runs:
         )
         return answer
 
-    async def _attachments(self, command: SendMessage, conversation_id: ConversationId) -> tuple[Attachment, ...]:
+    async def _attachments(
+        self, who: Identity, command: SendMessage, conversation_id: ConversationId
+    ) -> tuple[Attachment, ...]:
         """What is to be sent along, noted as used: from here on none of them is cleaned up."""
+        for attachment_id in command.attachments:
+            # Before any is noted: to use another's file would make it one's own.
+            if not await self._files.sees(who, attachment_id):
+                raise NotFound(f"There is no attachment {attachment_id}; upload it again")
         gone = await self._store.use_attachments(conversation_id, command.attachments) if command.attachments else ()
         found = []
         for attachment_id in command.attachments:
@@ -256,20 +282,20 @@ class Runs:
     async def get(self, who: Identity, request_id: RequestId) -> Run:
         """The run as stored. Raises NotFound."""
         run = await self._store.run(request_id)
-        if run is None:
-            raise NotFound("There is no such run")
+        if run is None or not await self._ownership.sees(who, run.conversation_id):
+            raise NotFound(_NO_RUN)
         return run
 
     async def active(self, who: Identity) -> Sequence[Run]:
-        """Every open run, as stored, oldest first."""
-        return await self._store.runs(frozenset(lifecycle.OPEN_RUN))
+        """The open runs of their conversations, as stored, oldest first."""
+        return await self._store.runs(frozenset(lifecycle.OPEN_RUN), user_id=seen_by(who))
 
     async def abort(self, who: Identity, request_id: RequestId) -> Run:
         """End a run: at once where it waits or its bridge is away, else the bridge ends it within the grace.
 
         Raises AlreadyResolved (with the run) once it has its final state, NotFound.
         """
-        async with self._lanes.turn(await self._conversation_of(request_id)) as memory:
+        async with self._lanes.turn(await self._conversation_of(who, request_id)) as memory:
             live = await self._open_run(memory, request_id)
             run = live.run
             is_reachable = run.bridge_id is not None and self._link.is_connected(run.bridge_id)
@@ -293,7 +319,7 @@ class Runs:
             raise InvalidRequest(
                 f"seconds must be above 0 and at most {MAX_EXTENSION_S}", fields={"seconds": ["Out of range."]}
             )
-        async with self._lanes.turn(await self._conversation_of(request_id)) as memory:
+        async with self._lanes.turn(await self._conversation_of(who, request_id)) as memory:
             live = await self._open_run(memory, request_id)
             if live.run.deadline_at is None:
                 raise Conflict("The run has no deadline to move")
@@ -306,7 +332,7 @@ class Runs:
 
     async def queue_update(self, who: Identity, command: UpdateQueued) -> Queue:
         """Change what a waiting run asks. Raises Conflict once it has gone out."""
-        async with self._lanes.turn(await self._conversation_of(command.request_id)) as memory:
+        async with self._lanes.turn(await self._conversation_of(who, command.request_id)) as memory:
             live = await self._waiting_run(memory, command.request_id)
             draft = self._lanes.draft(memory)
             message = live.run.user_message
@@ -330,7 +356,7 @@ class Runs:
 
     async def queue_remove(self, who: Identity, request_id: RequestId) -> Queue:
         """Take a waiting run out; it ends as aborted. Raises Conflict once it has gone out."""
-        async with self._lanes.turn(await self._conversation_of(request_id)) as memory:
+        async with self._lanes.turn(await self._conversation_of(who, request_id)) as memory:
             live = await self._waiting_run(memory, request_id)
             draft = self._lanes.draft(memory)
             end_run(draft, live, RunStatus.ABORTED)
@@ -342,7 +368,7 @@ class Runs:
 
     async def queue_move(self, who: Identity, command: MoveQueued) -> Queue:
         """Give a waiting run another place; a position past the end means the end."""
-        async with self._lanes.turn(await self._conversation_of(command.request_id)) as memory:
+        async with self._lanes.turn(await self._conversation_of(who, command.request_id)) as memory:
             live = await self._waiting_run(memory, command.request_id)
             others = [other for other in memory.queued() if other is not live]
             index = min(command.position - 1, len(others))
@@ -358,7 +384,7 @@ class Runs:
 
     async def queue_resume(self, who: Identity, conversation_id: ConversationId) -> Queue:
         """Let a paused queue go on; nothing changes where it is not paused."""
-        async with self._lanes.turn(conversation_id) as memory:
+        async with self._ownership.turn(who, conversation_id) as memory:
             if not memory.conversation.queue_paused:
                 return memory.queue()
             draft = self._lanes.draft(memory)
@@ -373,16 +399,19 @@ class Runs:
     # --- all of them -------------------------------------------------------------------------------------------
 
     async def reset_active(self, who: Identity) -> ResetCounts:
-        """End every open run as aborted and every pending prompt as cancelled by clean-up."""
+        """End every open run of their conversations as aborted, and every pending prompt as cancelled by clean-up."""
         runs = prompts = 0
         await self._lanes.remember()
         for conversation_id in self._lanes.conversations_with_open_runs():
+            if not await self._ownership.sees(who, conversation_id):
+                continue
             try:
                 counts = await self._reset(conversation_id)
             except LaneConflict:
                 # Somebody has changed it in the store, and the lane has been read anew since.
                 counts = await self._reset(conversation_id)
             runs, prompts = runs + counts.runs, prompts + counts.prompts
+        await self._trail.note(who, Action.RUNS_RESET, subject=f"{runs} runs, {prompts} prompts")
         logger.info("active runs reset", extra={"action": "chat.reset", "runs": runs, "prompts": prompts})
         return ResetCounts(runs, prompts)
 
@@ -397,13 +426,13 @@ class Runs:
 
     # --- finding -----------------------------------------------------------------------------------------------
 
-    async def _conversation_of(self, request_id: RequestId) -> ConversationId:
+    async def _conversation_of(self, who: Identity, request_id: RequestId) -> ConversationId:
+        """Where the run is open. Raises NotFound, also for another's run, and AlreadyResolved."""
         place = self._lanes.places.of(request_id)
         if place is not None:
+            await self._ownership.check(who, place.conversation_id, _NO_RUN)
             return place.conversation_id
-        run = await self._store.run(request_id)
-        if run is None:
-            raise NotFound("There is no such run")
+        run = await self.get(who, request_id)
         if lifecycle.is_final(run):
             raise AlreadyResolved(f"The run has already ended as {run.status}", winner=run)
         return run.conversation_id

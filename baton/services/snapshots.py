@@ -19,6 +19,7 @@ from baton.core.stored import EncodedJson, StoredChanges, StoredMessage
 from baton.schemas.codec import to_wire_json
 from baton.services.lanes import Lanes
 from baton.services.memory import Memory
+from baton.services.ownership import Ownership
 
 _MAX_AT_ONCE = 8
 """Snapshots being made at the same moment; the rest wait their turn."""
@@ -54,7 +55,8 @@ class HistoryPage:
 class Snapshots:
     """See the module. `epoch` is the store's; `app` sets it once the store is open, before anyone is let in."""
 
-    def __init__(self, *, store: Store, lanes: Lanes, limits: Limits, epoch: str = "") -> None:
+    def __init__(self, *, store: Store, lanes: Lanes, ownership: Ownership, limits: Limits, epoch: str = "") -> None:
+        self._ownership = ownership
         self._store = store
         self._lanes = lanes
         self._limits = limits
@@ -69,6 +71,8 @@ class Snapshots:
         `subscribe` is called at the instant to which the snapshot is true: every later event, and none before,
         reaches whoever it subscribes. Raises NotFound.
         """
+        # The one check of a watcher: whom it lets in hears every later event without being asked again.
+        await self._ownership.check(who, command.conversation_id)
         async with self._slots, self._lanes.turn(command.conversation_id) as memory:
             if memory.conversation.status is ConversationStatus.DELETED:
                 raise NotFound("The conversation is deleted; restore it to go on")
@@ -82,6 +86,7 @@ class Snapshots:
         self, who: Identity, conversation_id: ConversationId, *, before: int | None, after: int | None, limit: int
     ) -> HistoryPage:
         """One page of messages: the newest below `before`, or the oldest above `after`. Raises NotFound."""
+        await self._ownership.check(who, conversation_id)
         memory = self._lanes.peek(conversation_id)
         if memory is not None and memory.runs:
             async with self._lanes.turn(conversation_id) as held:

@@ -5,26 +5,26 @@ Changed only by what is on disk: `Lanes.settle` notes what a change stored, a st
 
 from collections.abc import Iterable, Sequence
 
-from baton.core.ids import ConversationId, ProjectId
+from baton.core.ids import ConversationId, ProjectId, UserId
 from baton.core.permissions import Grant, GrantId, GrantScope, GrantStatus
 
-_Owner = tuple[GrantScope, ConversationId | ProjectId | None]
+_Reach = tuple[GrantScope, ConversationId | ProjectId | None, UserId | None]
 
 
 class StandingGrants:
     """Every grant that has not ended, by whom it reaches."""
 
     def __init__(self) -> None:
-        self._grants: dict[_Owner, dict[GrantId, Grant]] = {}
+        self._grants: dict[_Reach, dict[GrantId, Grant]] = {}
 
     def note(self, grants: Iterable[Grant]) -> None:
         """These are on disk as they are here."""
         for grant in grants:
-            owner = _owner(grant)
+            reach = _reach(grant)
             if grant.status is GrantStatus.GRANTED:
-                self._grants.setdefault(owner, {})[grant.id] = grant
+                self._grants.setdefault(reach, {})[grant.id] = grant
             else:
-                self._grants.get(owner, {}).pop(grant.id, None)
+                self._grants.get(reach, {}).pop(grant.id, None)
 
     def replace_all(self, grants: Iterable[Grant]) -> None:
         """These, and no others, are on disk."""
@@ -33,21 +33,26 @@ class StandingGrants:
 
     def forget(self, conversation_id: ConversationId) -> None:
         """The conversation is gone for good."""
-        self._grants.pop((GrantScope.CONVERSATION, conversation_id), None)
+        self._grants.pop((GrantScope.CONVERSATION, conversation_id, None), None)
 
-    def reaching(self, conversation_id: ConversationId, project_id: ProjectId | None) -> Sequence[Grant]:
-        """Those that may count for a conversation, also such as have run out and are not noted as ended yet."""
-        owners: list[_Owner] = [(GrantScope.ALL, None), (GrantScope.CONVERSATION, conversation_id)]
-        if project_id is not None:
-            owners.append((GrantScope.PROJECT, project_id))
-        return [grant for owner in owners for grant in self._grants.get(owner, {}).values()]
+    def reaching(
+        self, conversation_id: ConversationId, project_id: ProjectId | None, user_id: UserId
+    ) -> Sequence[Grant]:
+        """Those that may count for a conversation of this user, also such as have run out and are not noted as ended
+        yet."""
+        reaches: list[_Reach] = [(GrantScope.CONVERSATION, conversation_id, None)]
+        for bound_to in (None, user_id):
+            reaches.append((GrantScope.ALL, None, bound_to))
+            if project_id is not None:
+                reaches.append((GrantScope.PROJECT, project_id, bound_to))
+        return [grant for reach in reaches for grant in self._grants.get(reach, {}).values()]
 
     def all(self) -> Sequence[Grant]:
         """Every one of them."""
         return [grant for grants in self._grants.values() for grant in grants.values()]
 
 
-def _owner(grant: Grant) -> _Owner:
+def _reach(grant: Grant) -> _Reach:
     if grant.scope is GrantScope.CONVERSATION:
-        return (grant.scope, grant.conversation_id)
-    return (grant.scope, grant.project_id if grant.scope is GrantScope.PROJECT else None)
+        return (grant.scope, grant.conversation_id, None)
+    return (grant.scope, grant.project_id if grant.scope is GrantScope.PROJECT else None, grant.user_id)

@@ -4,12 +4,13 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
 
-from baton.core.commands import AccountRole, Identity
+from baton.core.commands import Identity
 from baton.core.errors import Forbidden, InvalidRequest
 from baton.core.ids import ProjectId
 from baton.core.ports import Clock, Store
 from baton.core.series import Bucket, BucketWidth, Span
 from baton.core.stored import Page, SearchHit, StoreCounts
+from baton.services.ownership import seen_by
 
 MAX_BUCKETS: Final = 750
 """Of one series: a month of hours, or two years of days."""
@@ -26,7 +27,9 @@ class Stats:
         self._clock = clock
 
     async def counts(self, who: Identity) -> StoreCounts:
-        """By status, over everything stored."""
+        """By status, over everything stored. Raises Forbidden for others than admins: they are no single user's."""
+        if not who.is_admin:
+            raise Forbidden("The counts of the whole are for admins")
         return await self._store.counts()
 
     async def series(
@@ -38,7 +41,7 @@ class Stats:
         Raises Forbidden for others than admins, because it tells of everybody; InvalidRequest for a span that ends
         before it begins, lies ahead, or has more than MAX_BUCKETS.
         """
-        if who.role is not AccountRole.ADMIN:
+        if not who.is_admin:
             raise Forbidden("What happened over time is for admins")
         span = _span(since, until, width, self._clock.now())
         return span, tuple(await self._store.series(span))
@@ -52,10 +55,11 @@ class Stats:
         cursor: str | None = None,
         limit: int = 20,
     ) -> Page[SearchHit]:
-        """Messages and titles that hold all words, newest first. Raises InvalidRequest where there is no word."""
+        """Messages and titles of their conversations that hold all words, newest first. Raises InvalidRequest where
+        there is no word."""
         if not any(char.isalnum() for char in words):
             raise InvalidRequest("There is no word to search for", fields={"q": ["Must hold a word."]})
-        return await self._store.search(words, project_id=project_id, cursor=cursor, limit=limit)
+        return await self._store.search(words, project_id=project_id, user_id=seen_by(who), cursor=cursor, limit=limit)
 
 
 def _span(since: datetime | None, until: datetime | None, width: BucketWidth, now: datetime) -> Span:

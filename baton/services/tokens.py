@@ -15,8 +15,10 @@ from typing import Final
 from baton.core.commands import AccountRole, Identity
 from baton.core.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from baton.core.ids import BridgeId, TokenId, UserId, is_object_id, new_object_id
+from baton.core.permissions import Action
 from baton.core.ports import Clock, Store
 from baton.core.tokens import MAX_TOKEN_LENGTH, ApiToken, CreateToken, NewToken, new_token_text, token_digest
+from baton.services.trail import Trail
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +38,11 @@ class Tokens:
     store like all others, so that they can be bound and revoked, but count only as long as they are given.
     """
 
-    def __init__(self, *, store: Store, clock: Clock, given: Mapping[AccountRole, str]) -> None:
+    def __init__(
+        self, *, store: Store, clock: Clock, given: Mapping[AccountRole, str], trail: Trail | None = None
+    ) -> None:
         self._store = store
+        self._trail = trail or Trail(store, clock)
         self._clock = clock
         self._given = dict(given)
         self._live: dict[str, ApiToken] = {}
@@ -119,9 +124,11 @@ class Tokens:
 
         The time it takes tells nothing of the tokens: what is looked up is the hash of a hash.
         """
-        if len(token) > MAX_TOKEN_LENGTH:
-            return None
-        found = self._live.get(token_digest(token))
+        return None if len(token) > MAX_TOKEN_LENGTH else self.verify_digest(token_digest(token))
+
+    def verify_digest(self, digest: str) -> Identity | None:
+        """Whose the token with this digest is; None: nobody's."""
+        found = self._live.get(digest)
         now = self._clock.now()
         if found is None or not found.is_live(now):
             return None
@@ -163,7 +170,8 @@ class Tokens:
     # --- for admins --------------------------------------------------------------------------------------------
 
     async def create(self, who: Identity, command: CreateToken) -> NewToken:
-        """Make one. Raises InvalidRequest for a name that nobody may have, Conflict where it is taken, or too many."""
+        """Make one. Raises InvalidRequest for a name that nobody may have, Conflict where it is taken (with
+        `same_user`: where no user has it), or too many."""
         if command.name.casefold() in RESERVED_NAMES or is_object_id(command.name):
             raise InvalidRequest(
                 f"The name {command.name} is one that the server itself gives: choose another",
@@ -181,17 +189,29 @@ class Tokens:
             digest=token_digest(text),
         )
         async with self._lock:
-            self._check_room(command.name, now)
+            self._check_room(command, now)
             if not await self._store.add_token(token):
                 raise Conflict("The token could not be made: try again")
             self._live[token.digest] = token
         logger.info("🔌 token made", extra={"action": "token.created", "tokenId": token.id, "role": token.role.value})
+        await self._trail.note(who, Action.TOKEN_CREATED, subject=_said(token))
         return NewToken(token=token, text=text)
 
-    def _check_room(self, name: str, now: datetime) -> None:
+    def _check_room(self, command: CreateToken, now: datetime) -> None:
         live = [token for token in self._live.values() if token.is_live(now)]
-        if any(token.name.casefold() == name.casefold() for token in live):
-            raise Conflict(f"There is a token named {name}: choose another name, or revoke that one first")
+        name = command.name
+        namesakes = [token for token in live if token.name.casefold() == name.casefold()]
+        if command.same_user:
+            # Spelled and with the role as it is: no token may come to more than those of its name have already.
+            # A bridge's is one bridge's: it has no second one.
+            known = {(token.name, token.role) for token in namesakes if token.role is not AccountRole.BRIDGE}
+            if (name, command.role) not in known:
+                raise Conflict(f"There is no {command.role} named {name} with a token that counts")
+        elif namesakes:
+            raise Conflict(
+                f"There is a token named {name}: choose another name, or revoke that one first; for one more token "
+                "of the same user say so (--same-user)"
+            )
         if len(live) >= MAX_LIVE_TOKENS:
             raise Conflict(f"There are {MAX_LIVE_TOKENS} tokens that count: revoke some first")
 
@@ -221,6 +241,8 @@ class Tokens:
             was_live = self._live.pop(token.digest, None) is not None
         if was_live:
             await self._end([token])
+        if token.revoked_at is None:
+            await self._trail.note(who, Action.TOKEN_REVOKED, subject=_said(token))
         return revoked
 
     def _check_not_last(self, token: ApiToken) -> None:
@@ -228,3 +250,8 @@ class Tokens:
         admins = {one.id for one in self._live.values() if one.role is AccountRole.ADMIN and one.is_live(now)}
         if admins == {token.id}:
             raise Conflict("This is the last token of an admin: make another one first (`baton token create`)")
+
+
+def _said(token: ApiToken) -> str:
+    """The token in one line of the audit."""
+    return f"{token.id} {token.role} {token.name}"

@@ -12,11 +12,12 @@ from typing import Any, Final
 import orjson
 
 from baton.core.commands import Identity
-from baton.core.errors import Conflict, NotFound
+from baton.core.errors import Conflict
 from baton.core.events import ConversationCreated
 from baton.core.ids import AttachmentId, ConversationId, RequestId
 from baton.core.limits import Limits
 from baton.core.models import Attachment, Conversation, Message
+from baton.core.permissions import Action
 from baton.core.ports import Clock, Publisher, Store
 from baton.core.stored import Committed, StoredMessage
 from baton.schemas.codec import from_document, to_wire, to_wire_json
@@ -24,6 +25,8 @@ from baton.schemas.fields import load
 from baton.schemas.transfer import FORMAT, VERSION, Document, DocumentSchema
 from baton.services.importing import Import, named_attachments, plan_import
 from baton.services.markdown import conversation_head, message_section
+from baton.services.ownership import Ownership
+from baton.services.trail import Trail
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +40,18 @@ _CHANGES_AT_ONCE: Final = 20
 class Transfer:
     """See the module."""
 
-    def __init__(self, *, store: Store, publisher: Publisher, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ownership: Ownership,
+        trail: Trail,
+        publisher: Publisher,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._trail = trail
+        self._ownership = ownership
         self._store = store
         self._publisher = publisher
         self._clock = clock
@@ -50,7 +64,7 @@ class Transfer:
 
         Raises NotFound before the first piece. What is said while it is read may be in it or not.
         """
-        conversation = await self._conversation(conversation_id)
+        conversation = await self._to_be_exported(who, conversation_id, "json")
         head = f'{{"format":"{FORMAT}","version":{VERSION},"conversation":'
         yield head.encode() + to_wire_json(conversation) + b',"messages":['
         named = _Named()
@@ -67,7 +81,7 @@ class Transfer:
 
     async def stream_markdown(self, who: Identity, conversation_id: ConversationId) -> AsyncGenerator[bytes]:
         """The conversation for people, piece by piece. Raises NotFound before the first piece."""
-        yield conversation_head(await self._conversation(conversation_id)).encode()
+        yield conversation_head(await self._to_be_exported(who, conversation_id, "md")).encode()
         async for page in self._pages(conversation_id):
             yield "".join(message_section(_decoded(message)) for message in page).encode()
 
@@ -82,10 +96,10 @@ class Transfer:
         pieces = [piece async for piece in self.stream_markdown(who, conversation_id)]
         return b"".join(pieces).decode()
 
-    async def _conversation(self, conversation_id: ConversationId) -> Conversation:
-        conversation = await self._store.conversation(conversation_id)
-        if conversation is None:
-            raise NotFound("There is no such conversation")
+    async def _to_be_exported(self, who: Identity, conversation_id: ConversationId, form: str) -> Conversation:
+        conversation = await self._ownership.conversation(who, conversation_id)
+        # Before the first piece leaves: what was cut short has been read all the same.
+        await self._trail.note(who, Action.CONVERSATION_EXPORTED, conversation=conversation, subject=form)
         return conversation
 
     async def _pages(self, conversation_id: ConversationId) -> AsyncIterator[tuple[StoredMessage, ...]]:

@@ -6,27 +6,23 @@ goes to the primary (`mongo_connection`).
 """
 
 import asyncio
-import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
-from bson.errors import BSONError
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from baton.core.errors import InvalidRequest, StoreUnavailable
+from baton.core.errors import StoreUnavailable
 from baton.core.ids import (
     AttachmentId,
-    BridgeId,
     ConversationId,
     MessageId,
     ProjectId,
     PromptId,
     RequestId,
-    TokenId,
     UserId,
     new_object_id,
 )
@@ -58,23 +54,32 @@ from baton.core.stored import (
     Swept,
 )
 from baton.core.tally import PoolTally
-from baton.core.tokens import ApiToken
 from baton.storage.migrate import MigrationTarget
+from baton.storage.mongo_accounts import AccountVerbs
 from baton.storage.mongo_attachments import Attachments
 from baton.storage.mongo_cleaning import Cleaning
 from baton.storage.mongo_commit import Committer
 from baton.storage.mongo_connection import connect, database_of, disconnect, durable, host_of, reachable
-from baton.storage.mongo_documents import Document, Unstorable, aware, dump_grant, dump_project, load_project, object_id
-from baton.storage.mongo_errors import explain
+from baton.storage.mongo_documents import (
+    Document,
+    aware,
+    dump_audit_entry,
+    dump_grant,
+    dump_project,
+    load_project,
+    object_id,
+)
 from baton.storage.mongo_lease import Lease
 from baton.storage.mongo_marks import Marks
 from baton.storage.mongo_migrations import MongoMigrations
+from baton.storage.mongo_owners import fill_owners
 from baton.storage.mongo_paging import newest_first
 from baton.storage.mongo_permissions import PermissionReads
 from baton.storage.mongo_reads import Reads
 from baton.storage.mongo_search import Search
 from baton.storage.mongo_series import SeriesReads
-from baton.storage.mongo_tokens import Tokens
+from baton.storage.mongo_tokens import Logins, Tokens
+from baton.storage.mongo_translation import translated as _translated
 from baton.storage.mongo_uses import fill_uses
 
 logger = logging.getLogger(__name__)
@@ -92,6 +97,7 @@ COLLECTIONS = (
     "attachments.files",
     "attachments.chunks",
     "api_tokens",
+    "logins",
     "pending_changes",
     "leases",
     "meta",
@@ -99,9 +105,6 @@ COLLECTIONS = (
 """Those that the store itself reads and writes; `schema_migrations` is the migrations'."""
 
 _RELEASE_S = 2.0
-
-_Parameters = ParamSpec("_Parameters")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,33 +120,12 @@ class _Open:
     series: SeriesReads
     attachments: Attachments
     tokens: Tokens
+    logins: Logins
     marks: Marks
     cleaning: Cleaning
 
 
-def _translated(
-    method: Callable[Concatenate["MongoStore", _Parameters], Coroutine[Any, Any, _Result]],
-) -> Callable[Concatenate["MongoStore", _Parameters], Coroutine[Any, Any, _Result]]:
-    """Raises what the port promises instead of what the driver raises."""
-
-    @functools.wraps(method)
-    async def call(store: "MongoStore", /, *args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
-        try:
-            return await method(store, *args, **kwargs)
-        except PyMongoError as exc:
-            # The driver's own text may quote documents and addresses: the log gets its kind, the caller our words.
-            logger.warning(
-                "❌ The database did not do what was asked",
-                extra={"action": "store_failed", "verb": method.__name__, "error": type(exc).__name__},
-            )
-            raise StoreUnavailable(explain(exc)) from exc
-        except (Unstorable, BSONError, UnicodeEncodeError, OverflowError) as exc:
-            raise InvalidRequest("A value of the request cannot be stored") from exc
-
-    return call
-
-
-class MongoStore:
+class MongoStore(AccountVerbs):
     """Implements core.ports.Store, and core.ports.Pooled.
 
     `uri` is what a connection needs, `database` overrides the one that it names. `client` is a motor client, or one
@@ -195,6 +177,7 @@ class MongoStore:
             attachments=Attachments(of["attachments.files"], of["attachments.chunks"]),
             tokens=Tokens(of["api_tokens"]),
             marks=Marks(of["conversation_reads"]),
+            logins=Logins(of["logins"]),
             cleaning=Cleaning(of),
         )
 
@@ -215,6 +198,10 @@ class MongoStore:
         finally:
             if client is not None:
                 await disconnect(client)
+
+    @property
+    def _accounts(self) -> _Open:
+        return self._is
 
     @property
     def _is(self) -> _Open:
@@ -252,6 +239,7 @@ class MongoStore:
         """See core.ports.Store."""
         mended = await self._is.committer.repair()
         await fill_uses(self._is.of, self._clock.now())
+        await fill_owners(self._is.of, self._clock.now())
         return mended
 
     @_translated
@@ -299,9 +287,11 @@ class MongoStore:
         return await self._is.reads.run(request_id)
 
     @_translated
-    async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
+    async def runs(
+        self, statuses: frozenset[RunStatus], limit: int = 1000, *, user_id: UserId | None = None
+    ) -> Sequence[Run]:
         """See core.ports.Store."""
-        return await self._is.reads.runs(statuses, limit)
+        return await self._is.reads.runs(statuses, limit, user_id)
 
     @_translated
     async def runs_of(
@@ -323,12 +313,14 @@ class MongoStore:
         status: PromptStatus | None = None,
         conversation_id: ConversationId | None = None,
         limit: int = 1000,
+        *,
+        user_id: UserId | None = None,
     ) -> Sequence[Prompt]:
         """See core.ports.Store."""
         key = None if conversation_id is None else object_id(conversation_id)
         if conversation_id is not None and key is None:
             return []
-        return await self._is.reads.prompts(status, key, limit)
+        return await self._is.reads.prompts(status, key, limit, user_id)
 
     @_translated
     async def conversation(self, conversation_id: ConversationId) -> Conversation | None:
@@ -372,11 +364,16 @@ class MongoStore:
 
     @_translated
     async def grants(
-        self, conversation_id: ConversationId, project_id: ProjectId | None, limit: int = 1000
+        self,
+        conversation_id: ConversationId,
+        project_id: ProjectId | None,
+        limit: int = 1000,
+        *,
+        user_id: UserId | None = None,
     ) -> Sequence[Grant]:
         """See core.ports.Store."""
         key = object_id(conversation_id)
-        return [] if key is None else await self._is.permissions.grants(key, object_id(project_id), limit)
+        return [] if key is None else await self._is.permissions.grants(key, object_id(project_id), user_id, limit)
 
     @_translated
     async def put_grant(self, grant: Grant) -> None:
@@ -400,13 +397,30 @@ class MongoStore:
 
     @_translated
     async def audit(
-        self, *, conversation_id: ConversationId | None = None, cursor: str | None = None, limit: int = 100
+        self,
+        *,
+        conversation_id: ConversationId | None = None,
+        user_id: UserId | None = None,
+        action: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> Page[AuditEntry]:
         """See core.ports.Store."""
         key = None if conversation_id is None else object_id(conversation_id)
         if conversation_id is not None and key is None:
             return Page(items=(), next=None)
-        return await self._is.permissions.audit(key, cursor, limit)
+        wanted = {"conversationId": key, "userId": user_id, "action": action}
+        return await self._is.permissions.audit(wanted, cursor, limit)
+
+    @_translated
+    async def append_to_audit(self, entry: AuditEntry) -> None:
+        """See core.ports.Store."""
+        await self._is.permissions.append(dump_audit_entry(entry))
+
+    @_translated
+    async def remove_old_audit(self, before: datetime, limit: int) -> Swept:
+        """See core.ports.Store."""
+        return await self._is.permissions.remove_old(before, limit)
 
     # --- projects and attachments ------------------------------------------------------------------------------
 
@@ -455,6 +469,12 @@ class MongoStore:
         return None if key is None else await self._is.attachments.get(key)
 
     @_translated
+    async def is_used_by(self, attachment_id: AttachmentId, user_id: UserId) -> bool:
+        """See core.ports.Store."""
+        key = object_id(attachment_id)
+        return key is not None and await self._is.reads.is_used_by(key, user_id)
+
+    @_translated
     async def attachment_content(self, attachment_id: AttachmentId) -> bytes | None:
         """See core.ports.Store."""
         key = object_id(attachment_id)
@@ -464,13 +484,19 @@ class MongoStore:
 
     @_translated
     async def search(
-        self, words: str, *, project_id: ProjectId | None = None, cursor: str | None = None, limit: int = 20
+        self,
+        words: str,
+        *,
+        project_id: ProjectId | None = None,
+        user_id: UserId | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
     ) -> Page[SearchHit]:
         """See core.ports.Store."""
         key = None if project_id is None else object_id(project_id)
         if project_id is not None and key is None:
             return Page(items=(), next=None)
-        return await self._is.search.page(words, key, cursor, limit)
+        return await self._is.search.page(words, key, user_id, cursor, limit)
 
     @_translated
     async def note_alive(self, at: datetime) -> None:
@@ -502,47 +528,6 @@ class MongoStore:
         written = self._clock.monotonic()
         await meta.find_one({"_id": "probe"})
         return (written - began) * 1000, (self._clock.monotonic() - written) * 1000
-
-    # --- tokens of the API -------------------------------------------------------------------------------------
-
-    @_translated
-    async def add_token(self, token: ApiToken) -> bool:
-        """See core.ports.Store."""
-        return await self._is.tokens.add(token)
-
-    @_translated
-    async def token(self, token_id: TokenId) -> ApiToken | None:
-        """See core.ports.Store."""
-        key = object_id(token_id)
-        return None if key is None else await self._is.tokens.get(key)
-
-    @_translated
-    async def tokens(self, limit: int = 1000) -> Sequence[ApiToken]:
-        """See core.ports.Store."""
-        return await self._is.tokens.newest(limit)
-
-    @_translated
-    async def live_tokens(self) -> Sequence[ApiToken]:
-        """See core.ports.Store."""
-        return await self._is.tokens.live()
-
-    @_translated
-    async def bind_token(self, token_id: TokenId, bridge_id: BridgeId) -> ApiToken | None:
-        """See core.ports.Store."""
-        key = object_id(token_id)
-        return None if key is None else await self._is.tokens.bind(key, bridge_id)
-
-    @_translated
-    async def revoke_token(self, token_id: TokenId, at: datetime) -> ApiToken | None:
-        """See core.ports.Store."""
-        key = object_id(token_id)
-        return None if key is None else await self._is.tokens.revoke(key, at)
-
-    @_translated
-    async def note_token_use(self, used_at: Mapping[TokenId, datetime]) -> None:
-        """See core.ports.Store."""
-        keys = {object_id(token_id): at for token_id, at in used_at.items()}
-        await self._is.tokens.note_use({key: at for key, at in keys.items() if key is not None})
 
     # --- what nothing needs any more ---------------------------------------------------------------------------
 

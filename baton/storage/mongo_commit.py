@@ -345,8 +345,8 @@ class Committer:
         where = {"status": one_of(OPEN_RUN), "userMessage": {"$ne": None}}
         mended = 0
         async for document in self._of["runs"].find(where).limit(_MAX_OPEN_RUNS):
-            carried = load_run(document).user_message
-            if carried is not None and await self._insert("messages", dump_message(carried)):
+            carried, owner_id = load_run(document).user_message, document.get("ownerId")
+            if carried is not None and await self._insert("messages", dump_message(carried, owner_id)):
                 mended += 1
         return mended
 

@@ -14,7 +14,7 @@ import orjson
 from bson import ObjectId
 from bson.errors import BSONError
 
-from baton.core.ids import ConversationId, MessageId, derived_object_id, is_object_id
+from baton.core.ids import ConversationId, MessageId, UserId, derived_object_id, is_object_id
 from baton.core.models import (
     Attachment,
     Conversation,
@@ -26,9 +26,9 @@ from baton.core.models import (
     RunRequest,
     RunStatus,
 )
-from baton.core.permissions import AuditEntry, Grant
+from baton.core.permissions import DONE, AuditEntry, Grant
 from baton.core.stored import EncodedJson, JournalRow, StoredMessage
-from baton.core.tokens import ApiToken
+from baton.core.tokens import ApiToken, Login
 from baton.schemas.codec import build_converter, dump_event, iso, load_stored_event, shown_fields
 from baton.storage.mongo_words import words_of
 
@@ -155,17 +155,17 @@ def dump_conversation(conversation: Conversation) -> Document:
     return _sealed({**document, "words": words_of(conversation.title)})
 
 
-def dump_message(message: Message) -> Document:
-    """As stored in `messages`, with the words of its content."""
+def dump_message(message: Message, owner_id: UserId | None = None) -> Document:
+    """As stored in `messages`, with the words of its content, and whose conversation it is of."""
     document = _message_references(_with_key(_converter.unstructure(message)))
     if message.session_id is None:
         # Left out, so that {sessionId: {$exists: true}} finds exactly the messages that have one.
         del document["sessionId"]
-    return _sealed({**document, "words": words_of(message.content)})
+    return _sealed({**document, "words": words_of(message.content), "ownerId": owner_id})
 
 
-def dump_run(run: Run) -> Document:
-    """As stored in `runs`; the user's message that it carries keeps its `id`."""
+def dump_run(run: Run, owner_id: UserId | None = None) -> Document:
+    """As stored in `runs`, with whose conversation it is of; the user's message that it carries keeps its `id`."""
     document: Document = {"_id": run_key(run.request_id), **_converter.unstructure(run)}
     _each(document, ("conversationId",), _reference)
     document["messageIds"] = [_reference(item) for item in document["messageIds"]]
@@ -174,16 +174,16 @@ def dump_run(run: Run) -> Document:
     if document["userMessage"] is not None:
         _each(_message_references(document["userMessage"]), ("id",), _reference)
     _attachment_references(document["request"])
-    return _sealed(document)
+    return _sealed({**document, "ownerId": owner_id})
 
 
-def dump_prompt(prompt: Prompt) -> Document:
-    """As stored in `interactive_prompts`."""
+def dump_prompt(prompt: Prompt, owner_id: UserId | None = None) -> Document:
+    """As stored in `interactive_prompts`, with whose conversation it is of."""
     document = _with_key(_converter.unstructure(prompt))
     _each(document, ("conversationId", "projectId"), _reference)
     if document["decision"] is not None:
         _each(document["decision"], ("grantId",), _reference)
-    return _sealed(document)
+    return _sealed({**document, "ownerId": owner_id})
 
 
 def dump_grant(grant: Grant) -> Document:
@@ -194,10 +194,11 @@ def dump_grant(grant: Grant) -> Document:
 
 
 def dump_audit_entry(entry: AuditEntry) -> Document:
-    """As stored in `audit_log`, with what it is counted as."""
+    """As stored in `audit_log`, with what it is counted as, if it is a decision."""
     document = _with_key(_converter.unstructure(entry))
     _each(document, _AUDIT_REFERENCES, _reference)
-    return _sealed({**document, "tally": f"{entry.outcome}/{entry.handler}"})
+    tally = {} if entry.outcome == DONE else {"tally": f"{entry.outcome}/{entry.handler}"}
+    return _sealed({**document, **tally})
 
 
 def dump_journal(row: JournalRow) -> Document:
@@ -234,6 +235,12 @@ def dump_token(token: ApiToken) -> Document:
     return _sealed(document)
 
 
+def dump_login(login: Login) -> Document:
+    """As stored in `logins`: its `_id` is no ObjectId but the digest that names it."""
+    document = _converter.unstructure(login)
+    return _sealed({"_id": document.pop("id"), **document})
+
+
 def _with_key(document: Document) -> Document:
     return {"_id": _reference(document.pop("id")), **document}
 
@@ -249,7 +256,7 @@ def _attachment_references(document: Document) -> None:
         _each(attachment, ("id",), _reference)
 
 
-_AUDIT_REFERENCES = ("conversationId", "projectId", "promptId", "grantId")
+_AUDIT_REFERENCES = ("conversationId", "projectId", "promptId", "grantId", "tokenId")
 
 STRIPPED_RUN: Document = {
     "seq": 0,
@@ -344,6 +351,11 @@ def load_attachment(document: Mapping[str, Any]) -> Attachment:
 def load_token(document: Mapping[str, Any]) -> ApiToken:
     """The token that was stored."""
     return _converter.structure(_without_key(_opened(document)), ApiToken)
+
+
+def load_login(document: Mapping[str, Any]) -> Login:
+    """The login that was stored."""
+    return _converter.structure(_without_key(_opened(document)), Login)
 
 
 def _without_key(document: Document) -> Document:

@@ -1,13 +1,17 @@
 """Reads of grants and of the audit: one method per question, each limited, each served by an index."""
 
+import contextlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
+from pymongo.errors import DuplicateKeyError
 
+from baton.core.ids import UserId
 from baton.core.permissions import AuditEntry, Grant, GrantScope, GrantStatus
-from baton.core.stored import Page
-from baton.storage.mongo_documents import Document, aware, equal, load_audit_entry, load_grant
+from baton.core.stored import Page, Swept
+from baton.storage.mongo_documents import Document, aware, equal, load_audit_entry, load_grant, one_of
 from baton.storage.mongo_paging import Position, newest_first, read_cursor
 
 _MAX_TALLIES = 1000
@@ -29,16 +33,19 @@ class PermissionReads:
         found = self._grants.find(where).sort([("createdAt", 1), ("_id", 1)]).limit(limit)
         return [load_grant(document) async for document in found]
 
-    async def grants(self, conversation_key: ObjectId, project_key: ObjectId | None, limit: int) -> list[Grant]:
-        """Newest first. One query for each scope: each has an index that gives its order."""
+    async def grants(
+        self, conversation_key: ObjectId, project_key: ObjectId | None, user_id: UserId | None, limit: int
+    ) -> list[Grant]:
+        """Newest first. One query for each reach: each has an index that gives its order."""
         if limit < 1:
             return []
-        reached: list[Document] = [
-            {"scope": str(GrantScope.ALL)},
-            {"scope": str(GrantScope.CONVERSATION), "conversationId": conversation_key},
-        ]
-        if project_key is not None:
-            reached.append({"scope": str(GrantScope.PROJECT), "projectId": project_key})
+        reached: list[Document] = [{"scope": str(GrantScope.CONVERSATION), "conversationId": conversation_key}]
+        for bound_to in dict.fromkeys((None, user_id)):
+            # Equal to None is also what has no such field: a grant from before they were bound.
+            bound = {"userId": equal(bound_to)}
+            reached.append({"scope": str(GrantScope.ALL), **bound})
+            if project_key is not None:
+                reached.append({"scope": str(GrantScope.PROJECT), "projectId": project_key, **bound})
         documents = [
             document
             for where in reached
@@ -52,11 +59,9 @@ class PermissionReads:
         document = await self._grants.find_one({"_id": key})
         return None if document is None else load_grant(document)
 
-    async def audit(self, conversation_key: ObjectId | None, cursor: str | None, limit: int) -> Page[AuditEntry]:
-        """Newest first. The limit is at least 1."""
-        where: Document = {}
-        if conversation_key is not None:
-            where["conversationId"] = conversation_key
+    async def audit(self, wanted: Mapping[str, Any], cursor: str | None, limit: int) -> Page[AuditEntry]:
+        """Newest first; `wanted`: values by field, of which None is any. The limit is at least 1."""
+        where: Document = {name: equal(value) for name, value in wanted.items() if value is not None}
         if cursor is not None:
             where.update(read_cursor(cursor, "audit").after("createdAt"))
         found = self._audit.find(where).sort(newest_first("createdAt")).limit(max(limit, 1) + 1)
@@ -66,6 +71,19 @@ class PermissionReads:
         if len(documents) > len(page):
             following = Position(aware(page[-1]["createdAt"]), page[-1]["_id"]).cursor("audit")
         return Page(items=tuple([load_audit_entry(document) for document in page]), next=following)
+
+    async def append(self, document: Document) -> None:
+        """Insert, unless its id is there."""
+        with contextlib.suppress(DuplicateKeyError):
+            await self._audit.insert_one(document)
+
+    async def remove_old(self, before: datetime, limit: int) -> Swept:
+        """The oldest first."""
+        found = self._audit.find({"createdAt": {"$lt": before}}, {"_id": True}).sort([("createdAt", 1)])
+        keys = [document["_id"] async for document in found.limit(max(limit, 1))]
+        if keys:
+            await self._audit.delete_many({"_id": one_of(keys)})
+        return Swept(looked_at=len(keys), removed=len(keys), next="more" if len(keys) == limit else None)
 
     async def decisions(self) -> dict[str, int]:
         """How many entries there are of each `<outcome>/<handler>`, counted in the index of just that.

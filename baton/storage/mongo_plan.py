@@ -70,15 +70,16 @@ def plan_of(change: Change) -> Plan:
     conversation_key = object_id(change.conversation_id)
     if conversation_key is None:
         raise Unstorable("the conversation's id is not 24 hex digits")
+    owner_id = change.conversation.user_id if change.conversation else None
     return Plan(
         id=ObjectId(),
         conversation_key=conversation_key,
         is_new=change.is_new,
         conversation=dump_conversation(change.conversation) if change.conversation else None,
-        new_run=dump_run(change.new_run) if change.new_run else None,
-        runs=tuple((dump_run(move.run), move.expect) for move in change.runs),
-        messages=tuple(dump_message(message) for message in change.messages),
-        prompts=tuple((dump_prompt(move.prompt), move.expect) for move in change.prompts),
+        new_run=dump_run(change.new_run, owner_id) if change.new_run else None,
+        runs=tuple((dump_run(move.run, owner_id), move.expect) for move in change.runs),
+        messages=tuple(dump_message(message, owner_id) for message in change.messages),
+        prompts=tuple((dump_prompt(move.prompt, owner_id), move.expect) for move in change.prompts),
         journal=dump_journal(change.journal) if change.journal else None,
         trims=change.trims,
         grants=tuple(dump_grant(grant) for grant in change.grants),

@@ -12,7 +12,7 @@ from typing import Any
 from bson import ObjectId
 
 from baton.core.errors import StoreUnavailable
-from baton.core.ids import ConversationId, RequestId
+from baton.core.ids import ConversationId, RequestId, UserId
 from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import (
     Conversation,
@@ -204,18 +204,21 @@ class Reads:
 
     # --- lists -------------------------------------------------------------------------------------------------
 
-    async def runs(self, statuses: Iterable[RunStatus], limit: int) -> list[Run]:
+    async def runs(self, statuses: Iterable[RunStatus], limit: int, user_id: UserId | None) -> list[Run]:
         """Oldest first."""
         if limit < 1:
             return []
-        found = self._of["runs"].find({"status": one_of(statuses)}).sort([("queuedAt", 1)]).limit(limit)
+        where = _owned(user_id) | {"status": one_of(statuses)}
+        found = self._of["runs"].find(where).sort([("queuedAt", 1)]).limit(limit)
         return [load_run(document) async for document in found]
 
-    async def prompts(self, status: PromptStatus | None, conversation_key: ObjectId | None, limit: int) -> list[Prompt]:
+    async def prompts(
+        self, status: PromptStatus | None, conversation_key: ObjectId | None, limit: int, user_id: UserId | None
+    ) -> list[Prompt]:
         """Newest first."""
         if limit < 1:
             return []
-        where: Document = {}
+        where = _owned(user_id)
         if status is not None:
             where["status"] = str(status)
         if conversation_key is not None:
@@ -228,6 +231,8 @@ class Reads:
         conditions: Document = {"status": one_of(_LISTED if where.status is None else (where.status,))}
         if where.project_id is not None:
             conditions["projectId"] = equal(object_id(where.project_id) or "")
+        if where.user_id is not None:
+            conditions["userId"] = equal(where.user_id)
         if where.session_id is not None:
             conditions["claudeSessionId"] = equal(where.session_id)
         if cursor is not None:
@@ -239,6 +244,13 @@ class Reads:
         if page and len(documents) > len(page):
             following = Position(aware(page[-1]["updatedAt"]), page[-1]["_id"]).cursor("conversations")
         return Page(items=tuple([load_conversation(document) for document in page]), next=following)
+
+    async def is_used_by(self, attachment_key: ObjectId, user_id: UserId) -> bool:
+        """Whether one of the conversations that use it is this user's."""
+        file = await self._of["attachments.files"].find_one({"_id": attachment_key}, {"usedBy": True})
+        users = [] if file is None else list(file.get("usedBy", ()))
+        where = {"_id": one_of(users), "userId": equal(user_id)}
+        return bool(users) and await self._of["conversations"].find_one(where, {"_id": True}) is not None
 
     # --- counts ------------------------------------------------------------------------------------------------
 
@@ -269,6 +281,11 @@ class Reads:
             str(status): int(await self._of[name].count_documents({"status": equal(str(status))}))
             for status in statuses
         }
+
+
+def _owned(user_id: UserId | None) -> Document:
+    """The condition on what is of this user's conversations; None: anybody's."""
+    return {} if user_id is None else {"ownerId": equal(user_id)}
 
 
 async def _all(found: Any, most: int) -> list[Document]:

@@ -12,7 +12,7 @@ from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from baton.core.errors import StoreUnavailable
-from baton.core.ids import AttachmentId, ConversationId, new_object_id
+from baton.core.ids import AttachmentId, ConversationId, UserId, new_object_id
 from baton.core.models import Attachment
 from baton.core.ports import Clock
 from baton.core.records import Added, Kind, Record, Records, StoreFault
@@ -23,6 +23,7 @@ from baton.storage.mongo_attachments import CHUNK_BYTES, Attachments
 from baton.storage.mongo_connection import connect, database_of, disconnect, durable, reachable
 from baton.storage.mongo_documents import Document, Unstorable, equal, object_id, one_of
 from baton.storage.mongo_migrations import MongoMigrations
+from baton.storage.mongo_owners import owners_of
 from baton.storage.mongo_shape import make_indexes, missing_indexes
 
 _DUPLICATE: Final = 11000
@@ -35,7 +36,8 @@ class _Collection:
 
     name: str
     load: Callable[[Document], object]
-    dump: Callable[[Any], Document]
+    dump: Callable[..., Document]
+    """Of a value, and of those of `_OWNED` with whose conversation it is of."""
     key: str = "_id"
     order: str | None = None
 
@@ -52,6 +54,9 @@ _COLLECTIONS: Final[Mapping[Kind, _Collection]] = {
     Kind.TOKEN: _Collection("api_tokens", documents.load_token, documents.dump_token),
     Kind.ATTACHMENT: _Collection("attachments.files", lambda file: file, lambda file: file),
 }
+_HOUSED: Final = frozenset({Kind.MESSAGE, Kind.PROMPT, Kind.JOURNAL})
+"""Refused where their conversation is not there; SQLite refuses the same by a reference."""
+_OWNED: Final = frozenset({Kind.MESSAGE, Kind.PROMPT, Kind.RUN})
 _EMPTIED: Final = (
     "pending_changes",
     *(collection.name for collection in _COLLECTIONS.values()),
@@ -194,13 +199,14 @@ class MongoRecords(Records):
         collection = _COLLECTIONS[kind]
         ready: list[Document] = []
         refused: list[str] = []
-        homeless = await self._homeless(kind, values)
+        owners = await self._owners(kind, values)
         for value in values:
+            home = object_id(getattr(value, "conversation_id", None))
             try:
-                document = collection.dump(value)
+                document = collection.dump(value, owners.get(home)) if kind in _OWNED else collection.dump(value)
             except (Unstorable, BSONError, UnicodeEncodeError, OverflowError):
                 document = None
-            if document is None or getattr(value, "conversation_id", None) in homeless:
+            if document is None or (kind in _HOUSED and home not in owners):
                 refused.append(_name_of(value))
             else:
                 ready.append(document)
@@ -216,14 +222,13 @@ class MongoRecords(Records):
             known = len(failed)
         return Added(len(ready) - known, known, tuple(refused))
 
-    async def _homeless(self, kind: Kind, values: Sequence[object]) -> set[str]:
-        """Conversations that are named and not there; SQLite refuses the same by a reference."""
-        if kind not in (Kind.MESSAGE, Kind.PROMPT, Kind.JOURNAL):
-            return set()
-        named = {str(getattr(value, "conversation_id", "")) for value in values}
-        keys = [key for key in map(object_id, named) if key is not None]
-        found = self._of["conversations"].find({"_id": one_of(keys)}, {"_id": True})
-        return named - {str(document["_id"]) async for document in found}
+    async def _owners(self, kind: Kind, values: Sequence[object]) -> Mapping[ObjectId | None, UserId]:
+        """Whose the conversations are that these name, as far as they are there."""
+        if kind not in _HOUSED | _OWNED:
+            return {}
+        named = {object_id(getattr(value, "conversation_id", None)) for value in values}
+        found = await owners_of(self._of["conversations"], [key for key in named if key is not None])
+        return {key: owner for key, owner in found.items() if key in named}
 
     async def add_attachment(self, attachment: Attachment, content: bytes, used_by: Sequence[str]) -> bool:
         """See the port."""

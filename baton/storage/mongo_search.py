@@ -10,10 +10,10 @@ from typing import Any
 
 from bson import ObjectId
 
-from baton.core.ids import ConversationId, MessageId, ProjectId
+from baton.core.ids import ConversationId, MessageId, ProjectId, UserId
 from baton.core.models import ConversationStatus
 from baton.core.stored import Page, SearchHit
-from baton.storage.mongo_documents import Document, aware, one_of
+from baton.storage.mongo_documents import Document, aware, equal, one_of
 from baton.storage.mongo_paging import Position, newest_first, read_cursor
 from baton.storage.mongo_words import snippet, words_of
 
@@ -43,7 +43,9 @@ class Search:
         self._messages = messages
         self._conversations = conversations
 
-    async def page(self, text: str, project: ObjectId | None, cursor: str | None, limit: int) -> Page[SearchHit]:
+    async def page(
+        self, text: str, project: ObjectId | None, user_id: UserId | None, cursor: str | None, limit: int
+    ) -> Page[SearchHit]:
         """See core.ports.Store.search."""
         position = read_cursor(cursor, "search") if cursor is not None else None
         # The longest first: a server that serves only one word from the index had better begin with a rare one.
@@ -52,7 +54,7 @@ class Search:
         if not words or limit < 1:
             return Page(items=(), next=None)
         for _ in range(_ROUNDS):
-            matches = await self._matches(words, project, position, limit + 1)
+            matches = await self._matches(words, project, user_id, position, limit + 1)
             conversations = await self._conversations_of(matches, project)
             for place, match in enumerate(matches):
                 position = match.position
@@ -67,14 +69,23 @@ class Search:
         return Page(items=tuple(hits), next=position.cursor("search") if position else None)
 
     async def _matches(
-        self, words: Sequence[str], project: ObjectId | None, position: Position | None, limit: int
+        self,
+        words: Sequence[str],
+        project: ObjectId | None,
+        user_id: UserId | None,
+        position: Position | None,
+        limit: int,
     ) -> list[_Match]:
-        """The next matches of both kinds, in order; fewer than `limit` at the end only."""
+        """The next matches of both kinds, in order; fewer than `limit` at the end only.
+
+        The owner comes before the words in an index of its own, so that what is others' is not even looked at.
+        """
         where: Document = {"words": {"$all": list(words)}}
         if position is not None:
             where.update(position.after("createdAt"))
         shown = {"conversationId": True, "content": True, "role": True, "createdAt": True}
-        messages = self._messages.find(where, shown).sort(_NEWEST_FIRST).limit(limit)
+        of_user: Document = {} if user_id is None else {"ownerId": equal(user_id)}
+        messages = self._messages.find(where | of_user, shown).sort(_NEWEST_FIRST).limit(limit)
         matches = [
             _Match(Position(aware(document["createdAt"]), document["_id"]), document["conversationId"], document)
             async for document in messages
@@ -82,6 +93,8 @@ class Search:
         titled = where | {"status": one_of(_VISIBLE)}
         if project is not None:
             titled["projectId"] = project
+        if user_id is not None:
+            titled["userId"] = equal(user_id)
         titles = self._conversations.find(titled, {"createdAt": True})
         matches += [
             _Match(Position(aware(document["createdAt"]), document["_id"]), document["_id"], None)

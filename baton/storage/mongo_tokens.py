@@ -1,6 +1,7 @@
-"""Tokens of the API in MongoDB: documents of `api_tokens`, which are few, and change rarely."""
+"""Tokens of the API in MongoDB, and the logins that they were used for: documents that are few, and change rarely."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -8,8 +9,8 @@ from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from baton.core.ids import BridgeId
-from baton.core.tokens import ApiToken
-from baton.storage.mongo_documents import Document, dump_token, equal, load_token
+from baton.core.tokens import ApiToken, Login
+from baton.storage.mongo_documents import Document, dump_login, dump_token, equal, load_login, load_token, one_of
 
 _STEP: Final = 500
 """Documents of one query where all are read."""
@@ -73,3 +74,28 @@ class Tokens:
         """The compare-and-set: `fields` where the document is as `expected`, and what is stored then either way."""
         await self._collection.update_one({"_id": key, **expected}, {"$set": fields})
         return await self.get(key)
+
+
+class Logins:
+    """The collection `logins`."""
+
+    def __init__(self, collection: Any) -> None:
+        self._collection = collection
+
+    async def add(self, login: Login) -> None:
+        """See core.ports.Store."""
+        # The driver repeats an insert whose answer was lost, and finds its own.
+        with contextlib.suppress(DuplicateKeyError):
+            await self._collection.insert_one(dump_login(login))
+
+    async def newest(self, limit: int) -> list[Login]:
+        """See core.ports.Store."""
+        if limit < 1:
+            return []
+        found = self._collection.find({}).sort([("createdAt", -1), ("_id", -1)]).limit(limit)
+        return [load_login(document) async for document in found]
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        """See core.ports.Store."""
+        if ids:
+            await self._collection.delete_many({"_id": one_of(ids)})

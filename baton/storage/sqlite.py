@@ -51,7 +51,7 @@ from baton.core.stored import (
     StoredMessage,
     Swept,
 )
-from baton.core.tokens import ApiToken
+from baton.core.tokens import ApiToken, Login
 from baton.schemas.codec import iso
 from baton.storage import sqlite_cleaning as cleaning
 from baton.storage import sqlite_commit as writes
@@ -64,7 +64,7 @@ from baton.storage.sqlite_connection import OnStatement, check_library, check_pl
 from baton.storage.sqlite_lease import FileLease
 from baton.storage.sqlite_migrate import read_ledger
 from baton.storage.sqlite_readers import Readers
-from baton.storage.sqlite_rows import Encoded, document, encode_change, grant_row
+from baton.storage.sqlite_rows import Encoded, audit_row, document, encode_change, grant_row
 from baton.storage.sqlite_uses import fill_uses
 from baton.storage.sqlite_writer import WriteBounds, Writer
 
@@ -185,9 +185,11 @@ class SqliteStore(Store):
         """See the port."""
         return await self._readers.run(reads.read_run, request_id)
 
-    async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
+    async def runs(
+        self, statuses: frozenset[RunStatus], limit: int = 1000, *, user_id: UserId | None = None
+    ) -> Sequence[Run]:
         """See the port."""
-        return await self._readers.run(reads.list_runs, tuple(statuses), limit)
+        return await self._readers.run(reads.list_runs, tuple(statuses), limit, user_id)
 
     async def runs_of(
         self, conversation_id: ConversationId, request_ids: Sequence[RequestId]
@@ -206,9 +208,11 @@ class SqliteStore(Store):
         status: PromptStatus | None = None,
         conversation_id: ConversationId | None = None,
         limit: int = 1000,
+        *,
+        user_id: UserId | None = None,
     ) -> Sequence[Prompt]:
         """See the port."""
-        return await self._readers.run(reads.list_prompts, status, conversation_id, limit)
+        return await self._readers.run(reads.list_prompts, status, conversation_id, limit, user_id)
 
     async def conversation(self, conversation_id: ConversationId) -> Conversation | None:
         """See the port."""
@@ -244,21 +248,42 @@ class SqliteStore(Store):
         return await self._readers.run(permissions.list_standing_grants, limit)
 
     async def grants(
-        self, conversation_id: ConversationId, project_id: ProjectId | None, limit: int = 1000
+        self,
+        conversation_id: ConversationId,
+        project_id: ProjectId | None,
+        limit: int = 1000,
+        *,
+        user_id: UserId | None = None,
     ) -> Sequence[Grant]:
         """See the port."""
-        return await self._readers.run(permissions.list_grants, conversation_id, project_id, limit)
+        return await self._readers.run(permissions.list_grants, conversation_id, project_id, user_id, limit)
 
     async def grant(self, grant_id: GrantId) -> Grant | None:
         """See the port."""
         return await self._readers.run(permissions.read_grant, grant_id)
 
     async def audit(
-        self, *, conversation_id: ConversationId | None = None, cursor: str | None = None, limit: int = 100
+        self,
+        *,
+        conversation_id: ConversationId | None = None,
+        user_id: UserId | None = None,
+        action: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> Page[AuditEntry]:
         """See the port."""
+        where = {"conversationId": conversation_id, "userId": user_id, "action": action}
         position = None if cursor is None else permissions.decode_audit_cursor(cursor)
-        return await self._readers.run(permissions.list_audit, conversation_id, position, limit)
+        return await self._readers.run(permissions.list_audit, where, position, limit)
+
+    async def append_to_audit(self, entry: AuditEntry) -> None:
+        """See the port."""
+        row = audit_row(entry)
+        await self._writer.run(lambda db: writes.append_to_audit(db, row))
+
+    async def remove_old_audit(self, before: datetime, limit: int) -> Swept:
+        """See the port."""
+        return await self._writer.run(lambda db: permissions.remove_old_audit(db, iso(before), limit))
 
     # --- beside conversations
 
@@ -292,19 +317,29 @@ class SqliteStore(Store):
         """See the port."""
         return await self._readers.run(reads.read_attachment, attachment_id)
 
+    async def is_used_by(self, attachment_id: AttachmentId, user_id: UserId) -> bool:
+        """See the port."""
+        return await self._readers.run(reads.is_used_by, attachment_id, user_id)
+
     async def attachment_content(self, attachment_id: AttachmentId) -> bytes | None:
         """See the port."""
         return await self._readers.run(reads.read_attachment_content, attachment_id)
 
     async def search(
-        self, words: str, *, project_id: ProjectId | None = None, cursor: str | None = None, limit: int = 20
+        self,
+        words: str,
+        *,
+        project_id: ProjectId | None = None,
+        user_id: UserId | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
     ) -> Page[SearchHit]:
         """See the port. Of what was typed, the first 32 words count."""
         position = sqlite_search.SearchPosition() if cursor is None else sqlite_search.decode_search_cursor(cursor)
         expression = sqlite_search.match_expression(words)
         if not expression:
             return Page(items=(), next=None)
-        return await self._readers.run(sqlite_search.search, expression, project_id, position, limit)
+        return await self._readers.run(sqlite_search.search, expression, project_id, user_id, position, limit)
 
     async def put_grant(self, grant: Grant) -> None:
         """See the port."""
@@ -370,6 +405,20 @@ class SqliteStore(Store):
         """See the port."""
         if used_at:
             await self._writer.run(partial(sqlite_tokens.note_use, used_at=used_at))
+
+    async def add_login(self, login: Login) -> None:
+        """See the port."""
+        row = (login.id, iso(login.created_at), document(login))
+        await self._writer.run(lambda db: sqlite_tokens.add_login(db, row))
+
+    async def logins(self, limit: int = 20_000) -> Sequence[Login]:
+        """See the port."""
+        return await self._readers.run(sqlite_tokens.read_logins, limit)
+
+    async def remove_logins(self, ids: Sequence[str]) -> None:
+        """See the port."""
+        if ids:
+            await self._writer.run(partial(sqlite_tokens.remove_logins, ids=ids))
 
     # --- what nothing needs any more
 

@@ -260,6 +260,11 @@ def put_grant(connection: sqlite3.Connection, row: Row) -> None:
     connection.execute(PUT_GRANT, row)
 
 
+def append_to_audit(connection: sqlite3.Connection, row: Row) -> None:
+    """Insert (`sqlite_rows.audit_row`), unless its id is there."""
+    connection.execute(APPEND_TO_AUDIT, row)
+
+
 def put_project(connection: sqlite3.Connection, row: Row) -> None:
     """Insert or replace (id, createdAt, doc)."""
     connection.execute(

@@ -1,12 +1,12 @@
 """Reads of grants and of the audit. Each uses an index and is limited; each runs in one read transaction."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from baton.core.ids import ConversationId, ProjectId
+from baton.core.ids import ConversationId, ProjectId, UserId
 from baton.core.permissions import AuditEntry, Grant, GrantId
-from baton.core.stored import Page
+from baton.core.stored import Page, Swept
 from baton.schemas.codec import iso, parse_iso
 from baton.storage.cursors import decode_cursor, encode_cursor
 from baton.storage.sqlite_rows import load_audit_entry, load_grant
@@ -22,17 +22,25 @@ def list_standing_grants(connection: sqlite3.Connection, limit: int) -> list[Gra
 
 
 def list_grants(
-    connection: sqlite3.Connection, conversation_id: ConversationId, project_id: ProjectId | None, limit: int
+    connection: sqlite3.Connection,
+    conversation_id: ConversationId,
+    project_id: ProjectId | None,
+    user_id: UserId | None,
+    limit: int,
 ) -> list[Grant]:
-    """See the port. One query for each scope: for all at once SQLite would sort what there is."""
-    reached = (("scope", "all"), ("projectId", project_id), ("conversationId", conversation_id))
+    """See the port. One query for each reach: for all at once SQLite would sort what there is."""
+    reached: list[tuple[str, tuple[str | None, ...]]] = [("conversationId = ?", (conversation_id,))]
+    for bound_to in dict.fromkeys((None, user_id)):
+        reached.append(("scope = ? AND userId IS ?", ("all", bound_to)))
+        if project_id is not None:
+            reached.append(("projectId = ? AND userId IS ?", (project_id, bound_to)))
     rows = [
         row
-        for column, value in reached
+        for terms, values in reached
         for row in connection.execute(
-            f"SELECT createdAt, id, doc FROM conversation_permissions WHERE {column} = ? "  # nosec B608  # noqa: S608 - of constants
+            f"SELECT createdAt, id, doc FROM conversation_permissions WHERE {terms} "  # nosec B608  # noqa: S608 - of constants
             "ORDER BY createdAt DESC, id DESC LIMIT ?",
-            (value, max(limit, 0)),
+            (*values, max(limit, 0)),
         )
     ]
     rows.sort(key=lambda row: (row[0], row[1]), reverse=True)
@@ -47,15 +55,16 @@ def read_grant(connection: sqlite3.Connection, grant_id: GrantId) -> Grant | Non
 
 def list_audit(
     connection: sqlite3.Connection,
-    conversation_id: ConversationId | None,
+    where: Mapping[str, str | None],
     position: Sequence[str | int] | None,
     limit: int,
 ) -> Page[AuditEntry]:
-    """See the port; `position` is the cursor's."""
+    """See the port; `where`: values by column, of which None is any. `position` is the cursor's."""
     terms, values = ["TRUE"], list[str | int]()
-    if conversation_id is not None:
-        terms.append("conversationId = ?")
-        values.append(conversation_id)
+    for column, value in where.items():
+        if value is not None:
+            terms.append(f"{column} = ?")
+            values.append(value)
     if position is not None:
         terms.append("(createdAt, id) < (?, ?)")
         values += position
@@ -75,6 +84,15 @@ def _audit_cursor(last: AuditEntry) -> str:
 def decode_audit_cursor(cursor: str) -> list[str | int]:
     """Where the next page goes on. Raises InvalidRequest."""
     return decode_cursor(cursor, "audit", str, str)
+
+
+def remove_old_audit(connection: sqlite3.Connection, before: str, limit: int) -> Swept:
+    """See the port."""
+    removed = connection.execute(
+        "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE createdAt < ? ORDER BY createdAt LIMIT ?)",
+        (before, max(limit, 0)),
+    ).rowcount
+    return Swept(looked_at=removed, removed=removed, next="more" if removed == limit else None)
 
 
 def list_bypassing(connection: sqlite3.Connection, limit: int) -> list[ConversationId]:

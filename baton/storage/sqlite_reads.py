@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId
+from baton.core.ids import AttachmentId, ConversationId, MessageId, ProjectId, PromptId, RequestId, UserId
 from baton.core.models import Attachment, Conversation, Message, Project, Prompt, PromptStatus, Run, RunStatus
 from baton.core.stored import (
     ConversationFilter,
@@ -213,6 +213,16 @@ def read_attachment(connection: sqlite3.Connection, attachment_id: AttachmentId)
     return None if doc is None else from_document(Attachment, orjson.loads(doc))
 
 
+def is_used_by(connection: sqlite3.Connection, attachment_id: AttachmentId, user_id: UserId) -> bool:
+    """See the port."""
+    found = connection.execute(
+        "SELECT 1 FROM attachment_uses AS u CROSS JOIN conversations AS c ON c.id = u.conversationId "
+        "WHERE u.attachmentId = ? AND c.userId = ? LIMIT 1",
+        (attachment_id, user_id),
+    )
+    return found.fetchone() is not None
+
+
 def read_attachment_content(connection: sqlite3.Connection, attachment_id: AttachmentId) -> bytes | None:
     """See the port."""
     return _doc(connection, "SELECT content FROM attachments WHERE id = ?", attachment_id)
@@ -227,13 +237,17 @@ def list_open_conversations(connection: sqlite3.Connection) -> list[Conversation
     return [ConversationId(conversation_id.decode()) for (conversation_id,) in rows]
 
 
-def list_runs(connection: sqlite3.Connection, statuses: Sequence[RunStatus], limit: int) -> list[Run]:
+def list_runs(
+    connection: sqlite3.Connection, statuses: Sequence[RunStatus], limit: int, user_id: UserId | None
+) -> list[Run]:
     """See the port. One query for each status: for several at once SQLite would sort all there are."""
+    owned, owner = ("", []) if user_id is None else ("ownerId = ? AND ", [user_id])
     rows = [
         row
         for status in statuses
         for row in connection.execute(
-            "SELECT queuedAt, doc FROM runs WHERE status = ? ORDER BY queuedAt LIMIT ?", (status.value, max(limit, 0))
+            f"SELECT queuedAt, doc FROM runs WHERE {owned}status = ? ORDER BY queuedAt LIMIT ?",  # noqa: S608 - of constants
+            [*owner, status.value, max(limit, 0)],
         )
     ]
     rows.sort(key=lambda row: row[0])
@@ -245,9 +259,10 @@ def list_prompts(
     status: PromptStatus | None,
     conversation_id: ConversationId | None,
     limit: int,
+    user_id: UserId | None,
 ) -> list[Prompt]:
     """See the port."""
-    wanted = {"status": status, "conversationId": conversation_id}
+    wanted = {"status": status, "conversationId": conversation_id, "ownerId": user_id}
     where = " AND ".join(["TRUE", *(f"{column} = ?" for column, value in wanted.items() if value is not None)])
     rows = connection.execute(
         f"SELECT doc FROM interactive_prompts WHERE {where} ORDER BY createdAt DESC, id DESC LIMIT ?",  # nosec B608  # noqa: S608 - of constants
@@ -261,7 +276,12 @@ def list_conversations(
 ) -> Page[Conversation]:
     """See the port; `position` is the cursor's."""
     terms, values = ["status <> 'deleted'" if where.status is None else "TRUE"], list[Any]()
-    wanted = (("status", where.status), ("projectId", where.project_id), ("claudeSessionId", where.session_id))
+    wanted = (
+        ("userId", where.user_id),
+        ("status", where.status),
+        ("projectId", where.project_id),
+        ("claudeSessionId", where.session_id),
+    )
     for column, value in wanted:
         if value is not None:
             terms.append(f"{column} = ?")

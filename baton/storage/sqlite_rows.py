@@ -175,7 +175,7 @@ def grant_row(grant: Grant) -> Row:
 
 def audit_row(entry: AuditEntry) -> Row:
     """The columns of an entry of the audit."""
-    return (entry.id, iso(entry.created_at), entry.conversation_id, entry.outcome, entry.handler, document(entry))
+    return (entry.id, iso(entry.created_at), entry.conversation_id or "", entry.outcome, entry.handler, document(entry))
 
 
 def document(value: object) -> str:

@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from baton.core.ids import MessageId, ProjectId
+from baton.core.ids import MessageId, ProjectId, UserId
 from baton.core.stored import Page, SearchHit
 from baton.schemas.codec import parse_iso
 from baton.storage.cursors import decode_cursor, encode_cursor
@@ -55,6 +55,11 @@ def decode_search_cursor(cursor: str) -> SearchPosition:
     return SearchPosition(int(titles_below), int(messages_below))
 
 
+def owner_word(user_id: UserId) -> str:
+    """The one word that stands for this owner in the index, as the migration of owners writes it."""
+    return "u" + user_id.encode("utf-8", "surrogatepass").hex()
+
+
 def match_expression(words: str) -> str:
     """What a person typed as an FTS5 expression that matches all of its words; empty where there are none.
 
@@ -75,17 +80,19 @@ def search(
     connection: sqlite3.Connection,
     expression: str,
     project_id: ProjectId | None,
+    user_id: UserId | None,
     position: SearchPosition,
     limit: int,
 ) -> Page[SearchHit]:
-    """One page of what matches the expression."""
+    """One page of what matches the expression, of this user or (None) of everybody."""
     limit = max(limit, 1)
+    owned = "" if user_id is None else f' AND owner : "{owner_word(user_id)}"'
     inside = "" if project_id is None else _inside(connection, project_id)
     found = [
         row
         for query, matched, below in (
-            (_TITLES, f"title : ({expression})", position.titles_below),
-            (_MESSAGES, f"content : ({expression}){inside}", position.messages_below),
+            (_TITLES, f"title : ({expression}){owned}", position.titles_below),
+            (_MESSAGES, f"content : ({expression}){owned}{inside}", position.messages_below),
         )
         for row in connection.execute(query, (matched, below, project_id, project_id, limit + 1))
     ]

@@ -1,10 +1,10 @@
-"""Tokens of the API in SQLite: rows of `api_tokens`, which are few, and change rarely.
+"""Tokens of the API in SQLite, and the logins that they were used for: rows that are few, and change rarely.
 
 Each change reads the row and writes it again within one operation of the one writer: that is the compare-and-set.
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from baton.core.ids import BridgeId, TokenId
-from baton.core.tokens import ApiToken
+from baton.core.tokens import ApiToken, Login
 from baton.schemas.codec import from_document
 from baton.storage.sqlite_rows import Row, document
 
@@ -75,6 +75,28 @@ def note_use(connection: sqlite3.Connection, used_at: Mapping[TokenId, datetime]
     """See the port."""
     for token_id, at in used_at.items():
         _change(connection, token_id, partial(_used, at))
+
+
+# --- logins
+
+
+def add_login(connection: sqlite3.Connection, row: Row) -> None:
+    """Insert (id, createdAt, doc)."""
+    connection.execute("INSERT INTO logins (id, createdAt, doc) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
+
+
+def read_logins(connection: sqlite3.Connection, limit: int) -> list[Login]:
+    """See the port."""
+    rows = connection.execute("SELECT doc FROM logins ORDER BY createdAt DESC, id DESC LIMIT ?", (max(limit, 0),))
+    return [from_document(Login, orjson.loads(doc)) for (doc,) in rows]
+
+
+def remove_logins(connection: sqlite3.Connection, ids: Sequence[str]) -> None:
+    """See the port."""
+    connection.executemany("DELETE FROM logins WHERE id = ?", [(login_id,) for login_id in ids])
+
+
+# --- parts
 
 
 def _used(at: datetime, token: ApiToken) -> ApiToken:

@@ -17,6 +17,7 @@ from baton.testing.store_rules_cleaning import CleaningRules
 from baton.testing.store_rules_commit import CommitRules
 from baton.testing.store_rules_lists import ListRules
 from baton.testing.store_rules_marks import MarkRules
+from baton.testing.store_rules_owners import OwnerRules
 from baton.testing.store_rules_permissions import PermissionRules
 from baton.testing.store_rules_read import ReadRules
 from baton.testing.store_rules_search import SearchRules
@@ -27,7 +28,16 @@ Connect: TypeAlias = Callable[[], Store]
 
 
 class StoreContract(
-    CommitRules, ReadRules, ListRules, SearchRules, PermissionRules, SeriesRules, TokenRules, MarkRules, CleaningRules
+    CommitRules,
+    ReadRules,
+    ListRules,
+    SearchRules,
+    OwnerRules,
+    PermissionRules,
+    SeriesRules,
+    TokenRules,
+    MarkRules,
+    CleaningRules,
 ):
     """Every rule of the port. Subclass it in a test module and provide `connect`."""
 

@@ -43,7 +43,7 @@ from baton.core.stored import (
     StoredMessage,
     Swept,
 )
-from baton.core.tokens import ApiToken
+from baton.core.tokens import ApiToken, Login
 
 
 class StoreInFront(Store):
@@ -98,8 +98,10 @@ class StoreInFront(Store):
     async def run(self, request_id: RequestId) -> Run | None:
         return await self.behind.run(request_id)
 
-    async def runs(self, statuses: frozenset[RunStatus], limit: int = 1000) -> Sequence[Run]:
-        return await self.behind.runs(statuses, limit)
+    async def runs(
+        self, statuses: frozenset[RunStatus], limit: int = 1000, *, user_id: UserId | None = None
+    ) -> Sequence[Run]:
+        return await self.behind.runs(statuses, limit, user_id=user_id)
 
     async def runs_of(
         self, conversation_id: ConversationId, request_ids: Sequence[RequestId]
@@ -114,8 +116,10 @@ class StoreInFront(Store):
         status: PromptStatus | None = None,
         conversation_id: ConversationId | None = None,
         limit: int = 1000,
+        *,
+        user_id: UserId | None = None,
     ) -> Sequence[Prompt]:
-        return await self.behind.prompts(status, conversation_id, limit)
+        return await self.behind.prompts(status, conversation_id, limit, user_id=user_id)
 
     async def conversation(self, conversation_id: ConversationId) -> Conversation | None:
         return await self.behind.conversation(conversation_id)
@@ -138,17 +142,36 @@ class StoreInFront(Store):
         return await self.behind.standing_grants(limit)
 
     async def grants(
-        self, conversation_id: ConversationId, project_id: ProjectId | None, limit: int = 1000
+        self,
+        conversation_id: ConversationId,
+        project_id: ProjectId | None,
+        limit: int = 1000,
+        *,
+        user_id: UserId | None = None,
     ) -> Sequence[Grant]:
-        return await self.behind.grants(conversation_id, project_id, limit)
+        return await self.behind.grants(conversation_id, project_id, limit, user_id=user_id)
 
     async def grant(self, grant_id: GrantId) -> Grant | None:
         return await self.behind.grant(grant_id)
 
     async def audit(
-        self, *, conversation_id: ConversationId | None = None, cursor: str | None = None, limit: int = 100
+        self,
+        *,
+        conversation_id: ConversationId | None = None,
+        user_id: UserId | None = None,
+        action: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> Page[AuditEntry]:
-        return await self.behind.audit(conversation_id=conversation_id, cursor=cursor, limit=limit)
+        return await self.behind.audit(
+            conversation_id=conversation_id, user_id=user_id, action=action, cursor=cursor, limit=limit
+        )
+
+    async def append_to_audit(self, entry: AuditEntry) -> None:
+        await self.behind.append_to_audit(entry)
+
+    async def remove_old_audit(self, before: datetime, limit: int) -> Swept:
+        return await self.behind.remove_old_audit(before, limit)
 
     async def put_grant(self, grant: Grant) -> None:
         await self.behind.put_grant(grant)
@@ -182,13 +205,22 @@ class StoreInFront(Store):
     async def attachment(self, attachment_id: AttachmentId) -> Attachment | None:
         return await self.behind.attachment(attachment_id)
 
+    async def is_used_by(self, attachment_id: AttachmentId, user_id: UserId) -> bool:
+        return await self.behind.is_used_by(attachment_id, user_id)
+
     async def attachment_content(self, attachment_id: AttachmentId) -> bytes | None:
         return await self.behind.attachment_content(attachment_id)
 
     async def search(
-        self, words: str, *, project_id: ProjectId | None = None, cursor: str | None = None, limit: int = 20
+        self,
+        words: str,
+        *,
+        project_id: ProjectId | None = None,
+        user_id: UserId | None = None,
+        cursor: str | None = None,
+        limit: int = 20,
     ) -> Page[SearchHit]:
-        return await self.behind.search(words, project_id=project_id, cursor=cursor, limit=limit)
+        return await self.behind.search(words, project_id=project_id, user_id=user_id, cursor=cursor, limit=limit)
 
     async def counts(self) -> StoreCounts:
         return await self.behind.counts()
@@ -219,6 +251,15 @@ class StoreInFront(Store):
 
     async def note_token_use(self, used_at: Mapping[TokenId, datetime]) -> None:
         await self.behind.note_token_use(used_at)
+
+    async def add_login(self, login: Login) -> None:
+        await self.behind.add_login(login)
+
+    async def logins(self, limit: int = 20_000) -> Sequence[Login]:
+        return await self.behind.logins(limit)
+
+    async def remove_logins(self, ids: Sequence[str]) -> None:
+        await self.behind.remove_logins(ids)
 
     async def use_attachments(
         self, conversation_id: ConversationId, attachment_ids: Sequence[AttachmentId]

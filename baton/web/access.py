@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -50,6 +51,30 @@ class TokenVerifier(Protocol):
         ...
 
 
+class LoginKeeper(Protocol):
+    """Knows which browsers are logged in.
+
+    1. What it gives is no token, and opens nothing once its login was closed or its token counts no more.
+    2. `verify` is as cheap as `TokenVerifier.verify`.
+    """
+
+    def verify(self, token: str) -> Identity | None:
+        """Whose cookie holds this; None: nobody's."""
+        ...
+
+    async def open(self, who: Identity, token: str) -> str:
+        """What the cookie of a browser is to hold that came with this token."""
+        ...
+
+    async def close(self, secret: str, address: str) -> None:
+        """The browser logs out."""
+        ...
+
+    async def failed(self, address: str) -> None:
+        """A browser came with a token that is nobody's."""
+        ...
+
+
 class Access:
     """The rules of one server. `host` is what it listens on, `port` may be 0 where the system chose one.
 
@@ -60,6 +85,7 @@ class Access:
     def __init__(
         self,
         tokens: TokenVerifier,
+        logins: LoginKeeper,
         *,
         host: str,
         port: int,
@@ -70,6 +96,7 @@ class Access:
         throttle: Throttle | None = None,
     ) -> None:
         self._tokens = tokens
+        self._logins = logins
         self.throttle = throttle or Throttle.unlimited()
         self._port = port
         self._auth_enabled = auth_enabled
@@ -190,17 +217,21 @@ class Access:
         return identity
 
     def _identity(self, token: str | None, request: web.BaseRequest) -> Identity:
+        address = self.throttle.address_of(request)
         if not self._auth_enabled:
-            return LOCAL_USER
-        token = token or request.cookies.get(self.cookie_name(request))
-        if not token:
+            return replace(LOCAL_USER, address=address)
+        verify, secret = self._tokens.verify, token
+        if not secret:
+            # Not both in one: a cookie that was kept must not do as a token, nor a token as a cookie.
+            verify, secret = self._logins.verify, request.cookies.get(self.cookie_name(request))
+        if not secret:
             raise Unauthenticated("A token is needed: `baton token show` tells it, the first start has printed it")
-        self.throttle.check_token(request, token)
-        identity = self._tokens.verify(token)
-        self.throttle.note_token(request, token, is_right=identity is not None)
+        self.throttle.check_token(request, secret)
+        identity = verify(secret)
+        self.throttle.note_token(request, secret, is_right=identity is not None)
         if identity is None:
-            raise Unauthenticated("The token is not valid")
-        return identity
+            raise Unauthenticated("The token is not valid" if token else "The login has ended: log in again")
+        return replace(identity, address=address)
 
     # --- login cookie ---
 
@@ -208,12 +239,18 @@ class Access:
         """Has the port in it: browsers share cookies between the ports of a host, servers must not."""
         return f"baton_token_{self._port_of(request)}"
 
-    def log_in(self, request: web.BaseRequest, response: web.StreamResponse, token: str) -> Identity:
-        """Put the token into the browser's login cookie. Raises Unauthenticated, or Forbidden for a bridge's."""
-        identity = _person(self._identity(token, request))
+    async def log_in(self, request: web.BaseRequest, response: web.StreamResponse, token: str) -> Identity:
+        """Give the browser its login cookie. Raises Unauthenticated, or Forbidden for a bridge's token."""
+        try:
+            identity = _person(self._identity(token, request))
+        except Unauthenticated:
+            await self._logins.failed(self.throttle.address_of(request))
+            raise
+        if not self._auth_enabled:
+            return identity
         response.set_cookie(
             self.cookie_name(request),
-            token,
+            await self._logins.open(identity, token),
             max_age=_COOKIE_AGE_S,
             httponly=True,
             samesite="Strict",
@@ -222,8 +259,11 @@ class Access:
         )
         return identity
 
-    def log_out(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Take the login cookie back."""
+    async def log_out(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Take the login cookie back; where it was kept all the same, it opens nothing any more."""
+        secret = request.cookies.get(self.cookie_name(request))
+        if secret:
+            await self._logins.close(secret, self.throttle.address_of(request))
         response.del_cookie(self.cookie_name(request), path="/")
 
 

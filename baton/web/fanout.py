@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from baton.core.events import BridgesChanged, ConversationSeen, Event, RoomEvent, Streamed
+from baton.core.commands import Identity
+from baton.core.events import BridgesChanged, ConversationSeen, Event, RoomEvent, Streamed, owner_of
 from baton.core.ids import ConversationId, UserId
 from baton.core.limits import Limits
 from baton.web.engine import Connection
@@ -42,19 +43,20 @@ class _Member:
 
 
 @dataclass(frozen=True, slots=True)
-class _Own:
-    """The audience of what is one user's alone."""
+class _People:
+    """The audience of what is one user's, outside a room: that user's sockets, and those of every admin or not."""
 
     user_id: UserId
+    and_admins: bool
 
 
-_Audience = ConversationId | _Own | None
-"""A conversation's room, one user's sockets, or None: all."""
+_Audience = ConversationId | _People | None
+"""A conversation's room, the sockets of some people, or everybody's (None)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Neighbouring events for the same sockets, framed. `deltas`: events of streams in them."""
+    """Neighbouring events for the same audience, framed. `deltas`: events of streams in them."""
 
     audience: _Audience
     frames: list[Frame]
@@ -104,7 +106,8 @@ class Fanout:
     def __init__(self, limits: Limits) -> None:
         self._backlog_max_bytes = limits.backlog_max_bytes
         self._sockets: dict[str, Connection] = {}
-        self._users: dict[str, UserId] = {}
+        self._of_user: dict[UserId, dict[str, Connection]] = {}
+        self._of_admins: dict[str, Connection] = {}
         self._rooms: dict[ConversationId, dict[str, _Member]] = {}
         self._joined: dict[str, set[ConversationId]] = {}
         self.events_out = 0
@@ -130,18 +133,24 @@ class Fanout:
         """What waits for each socket, as of now."""
         return [connection.backlog_bytes for connection in self._sockets.values()]
 
-    def add(self, sid: str, connection: Connection, user_id: UserId) -> None:
-        """A socket that gets what everybody gets from now on, and what is this user's."""
+    def add(self, sid: str, connection: Connection, who: Identity) -> None:
+        """A socket that gets what everybody gets, and what is told of `who`'s conversations (an admin: of all)."""
         self._sockets[sid] = connection
-        self._users[sid] = user_id
         self._joined[sid] = set()
+        self._of_user.setdefault(who.user_id, {})[sid] = connection
+        if who.is_admin:
+            self._of_admins[sid] = connection
 
-    def remove(self, sid: str) -> None:
-        """The socket is gone. Idempotent."""
+    def remove(self, sid: str, who: Identity) -> None:
+        """The socket that was added for `who` is gone. Idempotent."""
         for conversation_id in self._joined.pop(sid, set()):
             self._drop(sid, conversation_id)
         self._sockets.pop(sid, None)
-        self._users.pop(sid, None)
+        self._of_admins.pop(sid, None)
+        of_user = self._of_user.get(who.user_id, {})
+        of_user.pop(sid, None)
+        if not of_user:
+            self._of_user.pop(who.user_id, None)
 
     def joining(self, sid: str, conversation_id: ConversationId) -> Joining:
         """Begin a join."""
@@ -213,21 +222,30 @@ class Fanout:
             connection.transmit((event_frame(*wire_event(event)),))
 
     def _heard(self, events: Sequence[Event]) -> Iterator[tuple[_Audience, Iterator[Event]]]:
-        """Neighbours with the same audience together, without those that nobody would hear."""
+        """Neighbours for the same audience together, without those that nobody would hear."""
         for audience, some in groupby(events, _audience_of):
-            if self._sockets if audience is None or isinstance(audience, _Own) else audience in self._rooms:
+            if audience is None or isinstance(audience, _People):
+                is_heard = bool(self._crowd(audience))
+            else:
+                is_heard = audience in self._rooms
+            if is_heard:
                 yield audience, some
+
+    def _crowd(self, audience: _People | None) -> dict[str, Connection]:
+        """Whom it is for, outside rooms."""
+        if audience is None:
+            return self._sockets
+        own = self._of_user.get(audience.user_id, {})
+        return own | self._of_admins if audience.and_admins else own
 
     def _put(self, group: _Group, put: _Put, joined: bytes | None = None) -> None:
         """Hand the group's frames to each receiver: as one write of `joined` where it is idle and that is given."""
-        audience = group.audience
-        if audience is None:
-            receivers = self._put_for_all(list(self._sockets.values()), group.frames, put)
-        elif isinstance(audience, _Own):
-            own = [self._sockets[sid] for sid, user_id in self._users.items() if user_id == audience.user_id]
-            receivers = self._put_for_all(own, group.frames, put)
+        if group.audience is None or isinstance(group.audience, _People):
+            crowd = self._crowd(group.audience)
+            receivers = len(crowd)
+            self._put_for_all(crowd, group.frames, put)
         else:
-            receivers = self._put_for_room(self._rooms.get(audience, {}), group.frames, put, joined)
+            receivers = self._put_for_room(self._rooms.get(group.audience, {}), group.frames, put, joined)
         self.events_out += len(group.frames) * receivers
         self.deltas_out += group.deltas * receivers
 
@@ -252,15 +270,14 @@ class Fanout:
             put(member.connection, [self._expel(member)])
         return receivers - len(late)
 
-    def _put_for_all(self, connections: Sequence[Connection], frames: list[Frame], put: _Put) -> int:
-        """How many they are for. Nobody leaves a room for these: a socket that is hopelessly behind is cut."""
+    def _put_for_all(self, connections: dict[str, Connection], frames: list[Frame], put: _Put) -> None:
+        """Nobody leaves a room for these: a socket that is hopelessly behind is cut."""
         hopeless_bytes = 2 * self._backlog_max_bytes
-        for connection in connections:
+        for connection in connections.values():
             if connection.backlog_bytes > hopeless_bytes and connection.excess_bytes() > hopeless_bytes:
                 connection.cut()
             else:
                 put(connection, frames)
-        return len(connections)
 
     def _put_aside(self, member: _Member, held: list[Frame], frames: Sequence[Frame]) -> None:
         member.held_bytes += sum(len(frame.wire) for frame in frames)
@@ -292,6 +309,10 @@ def _framed(audience: _Audience, events: Iterator[Event]) -> _Group:
 
 
 def _audience_of(event: Event) -> _Audience:
+    """Who hears of it."""
     if isinstance(event, RoomEvent):
         return event.conversation_id
-    return _Own(event.user_id) if isinstance(event, ConversationSeen) else None
+    if isinstance(event, ConversationSeen):
+        return _People(event.user_id, and_admins=False)
+    owner = owner_of(event)
+    return None if owner is None else _People(owner, and_admins=True)

@@ -100,7 +100,7 @@ def page_handler(page: PageFile, access: Access, policy: str) -> Handler:
 
     async def show(request: web.Request) -> web.StreamResponse:
         token = request.query.get("token")
-        return page.answer(request, policy) if token is None else _logged_in(request, access, token)
+        return page.answer(request, policy) if token is None else await _logged_in(request, access, token)
 
     return show
 
@@ -117,13 +117,13 @@ def files_handler(served: dict[str, PageFile], policy: str) -> Handler:
     return give
 
 
-def _logged_in(request: web.Request, access: Access, token: str) -> web.Response:
+async def _logged_in(request: web.Request, access: Access, token: str) -> web.Response:
     """To the same page without the token, so that it stays in no history; with the cookie if it is right."""
     response = web.Response(status=303, headers={hdrs.LOCATION: request.path, hdrs.CACHE_CONTROL: "no-store"})
     try:
         if not token:
             raise Unauthenticated("The link has lost its token")
-        access.log_in(request, response, token)
+        await access.log_in(request, response, token)
     except (Unauthenticated, Forbidden):
         response.headers[hdrs.LOCATION] = f"{request.path}#token-refused"
     return response

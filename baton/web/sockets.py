@@ -292,7 +292,14 @@ class SocketServer:
         if the connection's own end came along. Who does not close it has shown no credential any more, and goes as
         such with a sweep.
         """
-        for client in [client for client in self._clients.values() if client.who.token_id == token_id]:
+        await self._end([client for client in self._clients.values() if client.who.token_id == token_id])
+
+    async def end_login(self, login_id: str) -> None:
+        """The browser has logged out: the same for the sockets that came with its cookie."""
+        await self._end([client for client in self._clients.values() if client.who.login_id == login_id])
+
+    async def _end(self, clients: list[Client]) -> None:
+        for client in clients:
             await self._library.disconnect(client.sid)
             client.connection.is_admitted = False
 
@@ -335,7 +342,7 @@ class SocketServer:
         """The socket has its CONNECT: from now on it hears and is heard."""
         connection.is_admitted = True
         self._clients[connection.sid] = Client(sid, connection, who)
-        self._fanout.add(sid, connection, who.user_id)
+        self._fanout.add(sid, connection, who)
         self._fanout.tell(sid, BridgesChanged(self._services.bridges.presence()))
         logger.info("🔌 connected", extra={"action": "socket.connected", "sid": sid, "userId": who.user_id})
 
@@ -345,7 +352,7 @@ class SocketServer:
         if client is None or client.sid != sid:
             return
         del self._clients[connection_sid]
-        self._fanout.remove(sid)
+        self._fanout.remove(sid, client.who)
         self._services.prompts.watchers.let_go(sid)
         logger.info("🔌 disconnected", extra={"action": "socket.disconnected", "sid": sid, "reason": reason})
 

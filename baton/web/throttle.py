@@ -99,7 +99,7 @@ class Throttle:
 
     def _check_request(self, request: web.Request) -> None:
         path = request.path
-        if path.startswith(_FREE):
+        if not is_limited(path):
             return None
         address = self._addresses.of(request)
         if path == _BRIDGE:
@@ -127,6 +127,10 @@ class Throttle:
         if wait_s:
             self._note(limit, name)
             raise RateLimited(f"Too many requests ({limit})", retry_after_s=wait_s)
+
+    def address_of(self, request: web.BaseRequest) -> str:
+        """Where a request comes from, as it is counted."""
+        return self._addresses.of(request)
 
     # --- tokens --------------------------------------------------------------------------------------------------
 
@@ -181,6 +185,11 @@ class Throttle:
             "🔌 wrong tokens, or more than the limit",
             extra={"action": "access.slowed", "reason": reason, "who": who, "count": count},
         )
+
+
+def is_limited(path: str) -> bool:
+    """Whether requests for it are counted at all."""
+    return not path.startswith(_FREE)
 
 
 def _name(who: Identity) -> str:

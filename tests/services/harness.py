@@ -23,6 +23,7 @@ from baton.testing.clock import FakeClock
 
 ANNA = Identity(UserId("anna"), AccountRole.USER)
 BEN = Identity(UserId("ben"), AccountRole.USER)
+ROOT = Identity(UserId("root"), AccountRole.ADMIN)
 LOCAL = BridgeId("local")
 
 

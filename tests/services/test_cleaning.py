@@ -19,7 +19,6 @@ from baton.core.stored import Change, Swept
 from baton.core.stream import ToolDone, ToolStarted
 from baton.services.attachments import Attachments
 from baton.services.cleaning import MOST_FAILURES, Cleaning
-from baton.services.transfer import Transfer
 from baton.storage.sqlite import SqliteStore
 from baton.testing import samples
 from baton.testing.clock import FakeClock
@@ -364,11 +363,11 @@ async def test_the_whole_of_a_large_result_stays_as_long_as_its_conversation(
 async def test_an_imported_conversation_keeps_its_files(world: World) -> None:
     upload = await world.upload()
     conversation_id = await world.send(upload)
-    transfer = Transfer(store=world.store, publisher=world.server.browser, clock=world.clock, limits=Limits())
+    transfer = world.server.services.transfer
     document = await transfer.export_json(ANNA, conversation_id)
     copy = await transfer.import_document(ANNA, document)
     await world.clean_after(2)
-    assert await world.clean_after(400) == {}
+    assert await world.clean_after(400) == {"audit": 1}, "only that it was exported is forgotten"
     [message] = [await world.store.message(one.id) for one in await world.store.history(copy.id)]
     assert message is not None
     assert await is_there(world.store, message.attachments[0])

@@ -19,10 +19,9 @@ from baton.core.stored import ConversationFilter
 from baton.core.text import Json
 from baton.schemas.codec import from_document
 from baton.services.history import History
-from baton.services.projects import Projects
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
-from tests.services.harness import ANNA, LOCAL, Bridge, Browser, Server
+from tests.services.harness import ANNA, LOCAL, Bridge, Server
 from tests.support.session_files import SESSION, SessionFile, text, tool
 
 
@@ -188,10 +187,10 @@ async def test_a_session_in_which_nothing_was_said_is_no_conversation(
     assert (await store.conversations(ConversationFilter(status=ConversationStatus.DELETED))).items == ()
 
 
-async def test_a_project_must_be_there(history: History, session: SessionFile, store: SqliteStore) -> None:
+async def test_a_project_must_be_there(history: History, session: SessionFile, server: Server) -> None:
     with pytest.raises(NotFound):
         await history.import_session(ANNA, wish(session, project_id=ProjectId(new_object_id())))
-    project = await Projects(store=store, publisher=Browser(), clock=FakeClock()).create(ANNA, CreateProject(name="P"))
+    project = await server.services.projects.create(ANNA, CreateProject(name="P"))
     imported = await history.import_session(ANNA, wish(session, project_id=project.id))
     assert imported.conversation.project_id == project.id
 

@@ -41,7 +41,7 @@ from baton.core.prompt_options import PLAN_OPTIONS
 from baton.core.stream import ModeUpdated
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
-from tests.services.harness import ANNA, BEN, LOCAL, Server
+from tests.services.harness import ANNA, LOCAL, ROOT, Server
 
 R1 = RequestId("r1")
 
@@ -116,7 +116,7 @@ async def test_a_bridge_can_call_it_worse_than_it_looks_but_never_better(server:
 async def test_a_denied_tool_is_refused_with_the_reason(server: Server) -> None:
     conversation = await a_run(server)
     deny = CreateGrant(tool_name="Bash", pattern="git push:*", effect=GrantEffect.DENY, scope=GrantScope.ALL)
-    await server.permissions.give(BEN, conversation.id, deny)
+    await server.permissions.give(ROOT, conversation.id, deny)
     prompt = await bash(server, "git push origin main")
     assert (prompt.status, prompt.selected_option, prompt.auto_handler) == (PromptStatus.ANSWERED, "deny", "grant")
     ((_, option, message),) = told_agent(server)
@@ -377,7 +377,7 @@ async def test_a_denial_counts_in_bypass_too(server: Server) -> None:
 async def test_a_grant_given_answers_what_waits(server: Server) -> None:
     conversation = await a_run(server)
     prompt = await bash(server, "npm test")
-    await server.permissions.give(BEN, conversation.id, CreateGrant(tool_name="Bash", pattern="npm:*"))
+    await server.permissions.give(ROOT, conversation.id, CreateGrant(tool_name="Bash", pattern="npm:*"))
     assert (await server.prompts.get(ANNA, prompt.id)).auto_handler == "grant"
 
 
@@ -385,10 +385,10 @@ async def test_a_revoked_grant_counts_no_longer_and_cannot_be_revoked_twice(serv
     conversation = await a_run(server)
     grant = await server.permissions.give(ANNA, conversation.id, CreateGrant(tool_name="Bash", pattern="npm test"))
     assert (await bash(server, "npm test")).auto_handler == "grant"
-    await server.permissions.revoke(BEN, conversation.id, grant.id)
+    await server.permissions.revoke(ROOT, conversation.id, grant.id)
     assert (await bash(server, "npm test", "p2")).status is PromptStatus.PENDING
     with pytest.raises(AlreadyResolved):
-        await server.permissions.revoke(BEN, conversation.id, grant.id)
+        await server.permissions.revoke(ROOT, conversation.id, grant.id)
 
 
 async def test_a_grant_that_has_run_out_is_noted_as_ended(server: Server) -> None:

@@ -7,6 +7,7 @@ from baton.core.errors import NotFound
 from baton.core.events import ProjectDeleted, ProjectUpdated
 from baton.core.ids import ProjectId, new_object_id
 from baton.services.projects import Projects
+from baton.services.trail import Trail
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
 from tests.services.harness import ANNA, BEN, Browser
@@ -24,7 +25,7 @@ def browser() -> Browser:
 
 @pytest.fixture
 def projects(store: SqliteStore, browser: Browser, clock: FakeClock) -> Projects:
-    return Projects(store=store, publisher=browser, clock=clock)
+    return Projects(store=store, trail=Trail(store, clock), publisher=browser, clock=clock)
 
 
 async def test_a_project_is_what_was_asked_for_and_is_found_by_everybody(projects: Projects, clock: FakeClock) -> None:

@@ -42,12 +42,12 @@ from baton.core.ids import RequestId
 from baton.core.lifecycle import FINAL_RUN
 from baton.core.limits import Limits
 from baton.core.models import Failure, PermissionMode, Prompt, PromptResponse, PromptStatus, PromptType, Run, RunStatus
-from baton.core.permissions import GrantEffect, GrantScope
+from baton.core.permissions import DECIDED, GrantEffect, GrantScope
 from baton.core.stored import Change, PromptMove
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
 from baton.testing.clock import FakeClock
-from tests.services.harness import ANNA, BEN, LOCAL, Server
+from tests.services.harness import ANNA, LOCAL, ROOT, Server
 
 LIMITS = Limits(prompt_timeout_s=100.0, prompt_timeouts_s={"CRITICAL": 20.0, "question": 0.0})
 ONCE = {"allow_session": "allow_once", "allow_always": "allow_once", "accept_edits": "accept_default"}
@@ -182,7 +182,7 @@ class PromptMachine(RuleBasedStateMachine):
         self.do(asking())
 
     @precondition(lambda self: self.ends or self.pending)
-    @rule(back=st.integers(0, 3), choice=st.integers(0, 4), by=st.sampled_from([ANNA, BEN]))
+    @rule(back=st.integers(0, 3), choice=st.integers(0, 4), by=st.sampled_from([ANNA, ROOT]))
     def answer(self, back: int, choice: int, by: Any) -> None:
         async def answering() -> None:
             prompts = await self._prompts()
@@ -349,7 +349,8 @@ class PromptMachine(RuleBasedStateMachine):
             if prompt.status is not PromptStatus.PENDING:
                 assert self.ends.setdefault(prompt.id, end_of(prompt)) == end_of(prompt), "it ended twice"
         self.pending = {prompt.id for prompt in prompts if prompt.status is PromptStatus.PENDING}
-        audited = Counter(entry.prompt_id for entry in (await self.store.audit(limit=1000)).items)
+        decided = await self.store.audit(action=DECIDED, limit=1000)
+        audited = Counter(entry.prompt_id for entry in decided.items)
         assert audited == Counter(self.ends.keys()), "each end is on record once"
         await self._look_at_runs(prompts)
         await self._look_at_agent(prompts)

@@ -38,7 +38,7 @@ from baton.core.stream import (
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
 from baton.testing.stores import HeldStore
-from tests.services.harness import ANNA, BEN, LOCAL, Server, opened
+from tests.services.harness import ANNA, LOCAL, ROOT, Server, opened
 
 R1 = RequestId("r1")
 
@@ -378,7 +378,7 @@ async def test_a_prompt_is_stored_told_answered_once_and_delivered(server: Serve
     assert (await server.runs.get(ANNA, R1)).status is RunStatus.AWAITING_INPUT
     command = RespondPrompt(prompt_id=prompt.id, selected_option="allow_once", response=PromptResponse())
     results = await asyncio.gather(
-        *[server.prompts.respond(who, command) for who in (ANNA, BEN, ANNA)], return_exceptions=True
+        *[server.prompts.respond(who, command) for who in (ANNA, ROOT, ANNA)], return_exceptions=True
     )
     late = [result for result in results if isinstance(result, AlreadyResolved)]
     assert len(late) == 2

@@ -111,6 +111,33 @@ async def test_two_tokens_that_count_have_two_names(tokens: Tokens) -> None:
     assert who(tokens, (await made(tokens, "laptop")).text).user_id == "laptop"
 
 
+async def again(tokens: Tokens, name: str, role: AccountRole) -> NewToken:
+    """One more token of the same user."""
+    return await tokens.create(ROOT, CreateToken(name=name, role=role, same_user=True))
+
+
+async def test_one_more_token_of_the_same_user_is_made_where_it_is_asked_for_and_ends_alone(tokens: Tokens) -> None:
+    first = await made(tokens, "anna", AccountRole.USER)
+    second = await again(tokens, "anna", AccountRole.USER)
+    assert who(tokens, second.text).user_id == who(tokens, first.text).user_id
+    await tokens.revoke(ROOT, first.token.id)
+    assert tokens.verify(first.text) is None
+    assert who(tokens, second.text).token_id == second.token.id
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [("ben", AccountRole.USER), ("Anna", AccountRole.USER), ("anna", AccountRole.ADMIN), ("desk", AccountRole.BRIDGE)],
+)
+async def test_one_more_token_comes_to_no_more_than_those_of_its_name(
+    tokens: Tokens, name: str, role: AccountRole
+) -> None:
+    await made(tokens, "anna", AccountRole.USER)
+    await made(tokens, "desk", AccountRole.BRIDGE)
+    with pytest.raises(Conflict, match=f"no {role} named {name}"):
+        await again(tokens, name, role)
+
+
 @pytest.mark.parametrize("name", ["admin", "Bridge", "local", "9" * 24])
 async def test_names_of_the_servers_own_are_refused(tokens: Tokens, name: str) -> None:
     with pytest.raises(InvalidRequest) as refused:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from baton.core.commands import CreateProject
+from baton.core.commands import CreateProject, SendMessage
 from baton.core.errors import BatonError, Conflict, InvalidRequest, NotFound, StoreUnavailable, TooLarge
 from baton.core.events import ConversationCreated
 from baton.core.ids import AttachmentId, ConversationId, RequestId, new_object_id
@@ -31,14 +31,15 @@ from baton.core.models import (
     Usage,
 )
 from baton.core.permissions import Decision
+from baton.core.ports import Store
 from baton.core.stored import Change, Committed, ConversationFilter, Outcome, PromptMove, Refused
 from baton.schemas.codec import to_wire
-from baton.services.projects import Projects
+from baton.services.catalog import Services, build_services
 from baton.services.transfer import Transfer
 from baton.storage.sqlite import SqliteStore
 from baton.testing import samples
 from baton.testing.clock import FakeClock
-from tests.services.harness import ANNA, BEN, Browser, Server
+from tests.services.harness import ANNA, BEN, Bridge, Browser, Server
 from tests.support.samples import full
 
 LIMITS = Limits(message_max_bytes=100_000)
@@ -51,7 +52,11 @@ def browser() -> Browser:
 
 @pytest.fixture
 def transfer(store: SqliteStore, browser: Browser) -> Transfer:
-    return Transfer(store=store, publisher=browser, clock=FakeClock(), limits=LIMITS)
+    return services_on(store, browser).transfer
+
+
+def services_on(store: Store, browser: Browser) -> Services:
+    return build_services(store=store, publisher=browser, link=Bridge(), clock=FakeClock(), limits=LIMITS)
 
 
 async def rich(store: SqliteStore) -> Conversation:
@@ -170,7 +175,8 @@ async def test_an_imported_conversation_goes_on(
     assert browser.events == [ConversationCreated(imported)]
     assert imported == await store.conversation(imported.id)
     assert imported.user_id == BEN.user_id
-    await server.send(imported, "r9", "And now?")
+    command = SendMessage(request_id=RequestId("r9"), content="And now?", conversation_id=imported.id)
+    await server.runs.send(BEN, command)
     await server.answer("r9", "Now this.")
     server.complete("r9")
     await server.intake.flush()
@@ -209,9 +215,7 @@ async def test_session_bridge_and_bypass_do_not_come_along(transfer: Transfer, s
 
 
 async def test_a_project_is_kept_where_it_exists(transfer: Transfer, store: SqliteStore) -> None:
-    project = await Projects(store=store, publisher=Browser(), clock=FakeClock()).create(
-        ANNA, CreateProject(name="Garden")
-    )
+    project = await services_on(store, Browser()).projects.create(ANNA, CreateProject(name="Garden"))
     document = await changed(transfer, store, projectId=project.id)
     assert (await transfer.import_document(ANNA, document)).project_id == project.id
     document["conversation"]["projectId"] = new_object_id()
@@ -373,7 +377,7 @@ async def _broken_import(path: Any, document: dict[str, Any], failure: BatonErro
     broken.failure = failure
     await broken.open()
     document["messages"] = [{**document["messages"][5], "id": new_object_id()} for _ in range(1100)]
-    transfer = Transfer(store=broken, publisher=Browser(), clock=FakeClock(), limits=LIMITS)
+    transfer = services_on(broken, Browser()).transfer
     try:
         with pytest.raises(StoreUnavailable if failure else Conflict):
             await transfer.import_document(ANNA, document)

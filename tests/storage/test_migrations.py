@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 
 import baton
+from baton.core.commands import AccountRole
 from baton.core.errors import ConfigError
+from baton.core.ids import UserId
 from baton.core.models import PromptStatus, RunStatus, Usage
 from baton.core.permissions import GrantScope, revoke
 from baton.core.series import BucketWidth, Span
-from baton.core.stored import Change, Committed, PromptMove
+from baton.core.stored import Change, Committed, ConversationFilter, PromptMove
 from baton.schemas.codec import iso, to_document
 from baton.storage import migrate as migrations
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import SqliteTarget, migrate_sqlite
+from baton.storage.sqlite_rows import message_row
 from baton.testing import samples
 from baton.testing.clock import FakeClock
 from baton.testing.samples import START
@@ -306,4 +309,82 @@ async def test_runs_that_ended_before_are_in_the_series_and_those_of_a_version_b
         ({"completed": 1}, 7, 0.5),
         ({"completed": 1}, 7, 0.5),
     ]
+    await store.close()
+
+
+# --- 0006_owners_and_audit
+
+
+async def test_what_was_there_before_owners_is_found_by_its_user(first_shape: Path) -> None:
+    anna, ben = UserId("anna"), UserId("ben \N{SNOWMAN}")
+    made = {user: samples.conversation(user_id=user, title=f"{user} plum") for user in (anna, ben)}
+    for number, (user, conversation) in enumerate(made.items(), 1):
+        about = {"conversationId": conversation.id, "status": "pending", "seq": 1}
+        insert(
+            first_shape,
+            "conversations",
+            pk=number,
+            id=conversation.id,
+            status="active",
+            seq=1,
+            createdAt=iso(START),
+            updatedAt=iso(START),
+            doc=json.dumps(to_document(conversation)),
+        )
+        message = samples.message(conversation.id, content=f"{user} pear\0 \\u0000")
+        *columns, _, doc = message_row(message)
+        names = ("id", "conversationId", "requestId", "role", "status", "ordinal", "seq")
+        names += ("sessionId", "createdAt", "coversBridgeSeq")
+        insert(first_shape, "messages", pk=number, **dict(zip(names, columns, strict=True)), doc=doc)
+        prompt = samples.prompt(conversation.id, samples.new_request_id())
+        insert(
+            first_shape,
+            "interactive_prompts",
+            id=prompt.id,
+            requestId=prompt.request_id,
+            createdAt=iso(START),
+            doc=json.dumps(to_document(prompt)),
+            **about,
+        )
+    await migrate_sqlite(first_shape, clock=FakeClock())
+    store = SqliteStore(first_shape, clock=FakeClock())
+    await store.open()
+    for user, conversation in made.items():
+        for word in ("pear", "plum"):
+            hits = (await store.search(word, user_id=user)).items
+            assert [hit.conversation_id for hit in hits] == [conversation.id]
+            assert len((await store.search(word)).items) == 2
+        listed = (await store.conversations(ConversationFilter(user_id=user))).items
+        assert [one.id for one in listed] == [conversation.id]
+        assert [one.conversation_id for one in await store.prompts(user_id=user)] == [conversation.id]
+    for conversation in made.values():
+        await store.purge_conversation(conversation.id)
+    assert (await store.search("pear")).items == ()
+    await store._writer.run(lambda db: db.execute("INSERT INTO messages_fts (messages_fts) VALUES ('integrity-check')"))
+    await store.close()
+
+
+async def test_wide_grants_from_before_are_bound_to_those_who_have_only_been_users(first_shape: Path) -> None:
+    roles = {"anna": ["user", "user"], "root": ["admin"], "both": ["user", "admin"]}
+    for name in roles:
+        for role in roles[name]:
+            token = samples.api_token(name=name, role=AccountRole(role))
+            columns = {"id": token.id, "digest": token.digest, "createdAt": iso(START)}
+            insert(first_shape, "api_tokens", **columns, doc=json.dumps(to_document(token)))
+        for scope in ("all", "conversation"):
+            grant = samples.grant(created_by=UserId(name), scope=GrantScope(scope))
+            insert(
+                first_shape,
+                "conversation_permissions",
+                id=grant.id,
+                scope=scope,
+                toolName="Bash",
+                doc=old_document(grant, "userId"),
+            )
+    await migrate_sqlite(first_shape, clock=FakeClock())
+    store = SqliteStore(first_shape, clock=FakeClock())
+    await store.open()
+    bound = {(grant.created_by, grant.scope.value): grant.user_id for grant in await store.standing_grants()}
+    assert {key: user for key, user in bound.items() if user is not None} == {("anna", "all"): "anna"}
+    assert len(bound) == 6
     await store.close()

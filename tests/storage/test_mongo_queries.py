@@ -37,6 +37,7 @@ Keys: TypeAlias = Sequence[tuple[str, int]]
 RESIDUAL = {
     ("messages", "projectId"): "a word of a search picks few",
     ("conversations", "projectId"): "a word of a search, or a session, picks few",
+    ("conversations", "userId"): "of one session, which few conversations have",
     ("conversations", "status"): "of a project's conversations few are in the bin",
     ("conversations", "updatedAt"): "the cursor of a list that an index orders",
     ("messages", "role"): "a run has few messages",
@@ -49,6 +50,14 @@ RESIDUAL = {
     ("api_tokens", "bridgeId"): "one document",
     ("api_tokens", "revokedAt"): "one document",
     ("attachments.files", "inDoubtSince"): "one document",
+    **{
+        ("audit_log", name): "beside another filter that an index serves; admins alone ask"
+        for name in ("userId", "action", "conversationId")
+    },
+    **{
+        (name, "ownerId"): "of one conversation, once after the update to a version that keeps owners"
+        for name in ("messages", "runs", "interactive_prompts")
+    },
     **{
         (name, field): "looked through once, in the order of its ids, after the update to a version that keeps uses"
         for name, fields in {

@@ -17,10 +17,12 @@ from mongomock_motor import AsyncMongoMockClient
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorGridFSBucket
 from pymongo.errors import AutoReconnect
 
+from baton.core.commands import AccountRole
 from baton.core.errors import ConfigError, InvalidRequest, StoreUnavailable
-from baton.core.ids import ConversationId, new_object_id
+from baton.core.ids import ConversationId, UserId, new_object_id
+from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import ConversationStatus, MessageStatus, ToolUseBlock
-from baton.core.permissions import Decision, GrantScope, Outcome, Risk, Rule
+from baton.core.permissions import DECIDED, Decision, GrantScope, Outcome, Risk, Rule
 from baton.core.stored import Change, Committed, PromptMove, Refused
 from baton.core.text import Json
 from baton.storage import migrate as storage_migrate
@@ -467,6 +469,39 @@ async def test_an_attachment_that_misses_a_chunk_is_not_handed_out(place: Place,
     await place.database["attachments.chunks"].delete_many({})
     with pytest.raises(StoreUnavailable, match="not complete"):
         await store.attachment_content(attachment.id)
+
+
+# --- owners ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_there_from_before_owners_is_found_by_its_user_after_the_first_start(store: MongoStore) -> None:
+    anna, root = UserId("anna $ne"), UserId("root")
+    conversation = samples.conversation(user_id=anna)
+    sent = samples.send(conversation, is_new=True, content="pear")
+    assert sent.new_run is not None
+    prompt = samples.prompt(conversation.id, sent.new_run.request_id)
+    await store.commit([replace(sent, prompts=(PromptMove(prompt=prompt, expect=None),))])
+    grants = [samples.grant(created_by=name) for name in (anna, root)]
+    for name, role, grant in ((anna, AccountRole.USER, grants[0]), (root, AccountRole.ADMIN, grants[1])):
+        await store.add_token(samples.api_token(name=name, role=role))
+        await store.put_grant(grant)
+    await store.append_to_audit(samples.audit_entry(conversation.id, user_id=anna))
+    of = store._is.of
+    for name in ("messages", "runs", "interactive_prompts"):
+        await of[name].update_many({}, {"$unset": {"ownerId": ""}})
+    await of["conversation_permissions"].update_many({}, {"$unset": {"userId": ""}})
+    await of["audit_log"].update_many({}, {"$unset": {"action": ""}})
+    assert (await store.search("pear", user_id=anna)).items == ()
+    await store.repair()
+    await store.repair()
+    assert len((await store.search("pear", user_id=anna)).items) == 1
+    assert [run.request_id for run in await store.runs(OPEN_RUN, user_id=anna)] == [sent.new_run.request_id]
+    assert [one.id for one in await store.prompts(user_id=anna)] == [prompt.id]
+    assert {grant.id: grant.user_id for grant in await store.standing_grants()} == {
+        grants[0].id: anna,
+        grants[1].id: None,
+    }
+    assert len((await store.audit(action=DECIDED)).items) == 1
 
 
 # --- search ----------------------------------------------------------------------------------------------------

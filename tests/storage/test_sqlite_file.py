@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -491,6 +492,7 @@ async def exercise(store: SqliteStore) -> None:
     await store.put_attachment(attachment := samples.attachment(), b"x")
     await store.attachment(attachment.id)
     await store.attachment_content(AttachmentId(new_object_id()))
+    await store.is_used_by(attachment.id, samples.ANNA)
     await exercise_cleaning(store, conversation.id, attachment.id)
     await store.put_project(project := samples.project())
     await store.project(project.id)
@@ -509,10 +511,13 @@ async def exercise_permissions(store: SqliteStore, conversation: Conversation) -
     await commit_one(store, change)
     await store.grant(grant.id)
     await store.standing_grants()
-    await store.grants(conversation.id, conversation.project_id)
-    for conversation_id in (None, conversation.id):
-        page = await store.audit(conversation_id=conversation_id, limit=1)
-        await store.audit(conversation_id=conversation_id, limit=1, cursor=page.next)
+    for user_id, conversation_id, action in product((None, samples.ANNA), (None, conversation.id), (None, "login")):
+        await store.grants(conversation.id, conversation.project_id, user_id=user_id)
+        wanted = {"user_id": user_id, "conversation_id": conversation_id, "action": action}
+        page = await store.audit(**wanted, limit=1)
+        await store.audit(**wanted, limit=1, cursor=page.next)
+    await store.append_to_audit(samples.audit_entry(conversation.id))
+    await store.remove_old_audit(samples.START, 10)
     await store.note_alive(samples.START)
     await store.alive_at()
 
@@ -541,15 +546,17 @@ async def exercise_cleaning(store: SqliteStore, conversation_id: ConversationId,
 async def exercise_lists(store: SqliteStore, project_id: ProjectId | None) -> None:
     """Every combination of filters."""
     await store.projects()
-    await store.runs(OPEN_RUN)
-    for status in (None, PromptStatus.PENDING):
-        for conversation_id in (None, samples.conversation().id):
-            await store.prompts(status, conversation_id)
-    for listed_project in (None, project_id):
-        await store.search("hello", project_id=listed_project)
-        for status_of in (None, *ConversationStatus):
-            for session in (None, "s"):
-                where = ConversationFilter(project_id=listed_project, status=status_of, session_id=session)
+    for user_id in (None, samples.ANNA):
+        await store.runs(OPEN_RUN, user_id=user_id)
+        for status in (None, PromptStatus.PENDING):
+            for conversation_id in (None, samples.conversation().id):
+                await store.prompts(status, conversation_id, user_id=user_id)
+        for listed_project in (None, project_id):
+            await store.search("hello", project_id=listed_project, user_id=user_id)
+            for status_of, session in product((None, *ConversationStatus), (None, "s")):
+                where = ConversationFilter(
+                    project_id=listed_project, status=status_of, session_id=session, user_id=user_id
+                )
                 page = await store.conversations(where, limit=1)
                 await store.conversations(where, limit=1, cursor=page.next)
 

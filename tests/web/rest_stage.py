@@ -32,6 +32,7 @@ from baton.web.rest.table import ROUTES
 from baton.web.source import Network
 from baton.web.throttle import Throttle
 from tests.services.harness import LOCAL, Bridge, Browser, opened
+from tests.support.logins import FakeLogins
 
 TOKENS: Final = {
     "user-token": Identity(UserId("anna"), AccountRole.USER),
@@ -172,7 +173,9 @@ async def stage(
         bridge, browser, clock = Bridge(), Browser(), FakeClock()
         services = build_services(store=store, publisher=browser, link=bridge, clock=clock, limits=limits)
         app = web.Application()
-        access = Access(Tokens(), host="127.0.0.1", port=0, throttle=Throttle(limits, clock, trusted_proxies))
+        access = Access(
+            Tokens(), FakeLogins(), host="127.0.0.1", port=0, throttle=Throttle(limits, clock, trusted_proxies)
+        )
         access.attach(app)
         server = TestServer(app, host="127.0.0.1")
         # Browsers keep cookies of addresses; aiohttp only when told so.

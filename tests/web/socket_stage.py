@@ -35,6 +35,7 @@ from baton.web.engine import Connection
 from baton.web.fanout import Fanout
 from baton.web.sockets import SocketServer
 from baton.web.throttle import Throttle
+from tests.support.logins import FakeLogins
 
 TOKEN = "a-token"
 BRIDGE_TOKEN = "a-bridge-token"
@@ -49,10 +50,11 @@ Join = Callable[[commands.JoinConversation, Callable[[], None]], Awaitable[Snaps
 
 
 class Tokens:
-    """Three tokens, as `services.tokens` would know them."""
+    """Four tokens, as `services.tokens` would know them."""
 
     def verify(self, token: str) -> Identity | None:
-        known = {TOKEN: ANNA, OTHER_TOKEN: BEN, BRIDGE_TOKEN: Identity(UserId("robot"), AccountRole.BRIDGE)}
+        robot, root = Identity(UserId("robot"), AccountRole.BRIDGE), Identity(UserId("root"), AccountRole.ADMIN)
+        known = {TOKEN: ANNA, OTHER_TOKEN: BEN, BRIDGE_TOKEN: robot, "an-admins-token": root}
         return known.get(token)
 
 
@@ -153,6 +155,7 @@ class Stage:
     clock: FakeClock
     session: aiohttp.ClientSession
     port: int
+    logins: FakeLogins
 
     @property
     def url(self) -> str:
@@ -196,6 +199,7 @@ async def open_stage(
     fanout = Fanout(limits)
     access = Access(
         Tokens(),
+        logins := FakeLogins(),
         host="127.0.0.1",
         port=0,
         client_origins=["http://localhost:5173"],
@@ -216,7 +220,7 @@ async def open_stage(
     await web.SockSite(runner, listening).start()
     try:
         async with aiohttp.ClientSession() as session:
-            yield Stage(script, fanout, sockets, clock, session, runner.addresses[0][1])
+            yield Stage(script, fanout, sockets, clock, session, runner.addresses[0][1], logins)
     finally:
         await runner.cleanup()
 

@@ -15,6 +15,7 @@ from baton.core.commands import AccountRole, Identity
 from baton.core.errors import BatonError, Forbidden, Unauthenticated
 from baton.core.ids import UserId
 from baton.web.access import LOCAL_BRIDGE, LOCAL_USER, Access
+from tests.support.logins import FakeLogins
 
 ADMIN = Identity(UserId("admin"), AccountRole.ADMIN)
 ROBOT = Identity(UserId("robot"), AccountRole.BRIDGE)
@@ -26,8 +27,10 @@ class Tokens:
         return {"admin-token": ADMIN, "bridge-token": ROBOT}.get(token)
 
 
-def access(**options: Any) -> Access:
-    return Access(Tokens(), **{"host": "127.0.0.1", "port": 3001, "client_origins": [CLIENT], **options})
+def access(logins: FakeLogins | None = None, **options: Any) -> Access:
+    return Access(
+        Tokens(), logins or FakeLogins(), **{"host": "127.0.0.1", "port": 3001, "client_origins": [CLIENT], **options}
+    )
 
 
 def request(**headers: str) -> web.Request:
@@ -146,36 +149,41 @@ def test_no_host_or_origin_breaks_the_check(host: str, origin: str) -> None:
 # --- credentials -----------------------------------------------------------------------------------------------
 
 
-def test_a_credential_comes_as_bearer_token_or_as_cookie_of_this_port() -> None:
-    rules = access()
+async def test_a_credential_comes_as_bearer_token_or_as_cookie_of_this_port() -> None:
+    rules = access(logins := FakeLogins())
+    cookie = await logins.open(ADMIN, "admin-token")
     assert rules.identify(request(Authorization="Bearer admin-token")) == ADMIN
     assert rules.identify(request(Authorization="bearer  admin-token ")) == ADMIN
-    assert rules.identify(request(Cookie="baton_token_3001=admin-token")) == ADMIN
+    assert rules.identify(request(Cookie=f"baton_token_3001={cookie}")) == ADMIN
 
 
 @pytest.mark.parametrize(
     "headers",
     [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}, {"Authorization": "Basic admin-token"},
-     {"Cookie": "baton_token_3002=admin-token"},
-     {"Authorization": "Bearer wrong", "Cookie": "baton_token_3001=admin-token"}],
+     {"Cookie": "baton_token_3002=cookie-0-of-admin"}, {"Cookie": "baton_token_3001=admin-token"},
+     {"Authorization": "Bearer cookie-0-of-admin"},
+     {"Authorization": "Bearer wrong", "Cookie": "baton_token_3001=cookie-0-of-admin"}],
 )  # fmt: skip
-def test_without_a_valid_one_nobody_is_known(headers: dict[str, str]) -> None:
+async def test_without_a_valid_one_nobody_is_known(headers: dict[str, str]) -> None:
+    rules = access(logins := FakeLogins())
+    assert await logins.open(ADMIN, "admin-token") == "cookie-0-of-admin"
     with pytest.raises(Unauthenticated):
-        access().identify(request(**headers))
+        rules.identify(request(**headers))
 
 
-def test_a_socket_brings_its_token_in_its_connect_packet_or_as_rest_does() -> None:
-    rules = access()
+async def test_a_socket_brings_its_token_in_its_connect_packet_or_as_rest_does() -> None:
+    rules = access(logins := FakeLogins())
+    cookie = await logins.open(ADMIN, "admin-token")
     environ = {"aiohttp.request": request()}
     assert rules.identify_socket(environ, {"token": "admin-token"}) == ADMIN
-    with_cookie = {"aiohttp.request": request(Cookie="baton_token_3001=admin-token")}
+    with_cookie = {"aiohttp.request": request(Cookie=f"baton_token_3001={cookie}")}
     for auth in (None, {}, {"token": None}, {"token": ""}, "x", ["token"]):
         assert rules.identify_socket(with_cookie, auth) == ADMIN
         with pytest.raises(Unauthenticated):
             rules.identify_socket(environ, auth)
 
 
-def test_a_bridge_is_no_person_and_a_person_no_bridge() -> None:
+async def test_a_bridge_is_no_person_and_a_person_no_bridge() -> None:
     rules = access()
     robot, admin = request(Authorization="Bearer bridge-token"), request(Authorization="Bearer admin-token")
     assert rules.authorize_bridge(robot) == ROBOT
@@ -184,11 +192,12 @@ def test_a_bridge_is_no_person_and_a_person_no_bridge() -> None:
         lambda: rules.authorize_bridge(admin),
         lambda: rules.identify_person(robot),
         lambda: rules.identify_socket({"aiohttp.request": request()}, {"token": "bridge-token"}),
-        lambda: rules.log_in(request(), web.Response(), "bridge-token"),
     ]
     for refusal in refusals:
         with pytest.raises(Forbidden):
             refusal()
+    with pytest.raises(Forbidden):
+        await rules.log_in(request(), web.Response(), "bridge-token")
 
 
 def test_with_authentication_off_everybody_is_somebody() -> None:
@@ -199,22 +208,23 @@ def test_with_authentication_off_everybody_is_somebody() -> None:
 
 
 @pytest.mark.parametrize(("public_url", "is_secure"), [(None, False), ("https://baton.example", True)])
-def test_the_login_cookie_is_out_of_reach_of_scripts_and_of_other_sites(
+async def test_the_login_cookie_is_out_of_reach_of_scripts_and_of_other_sites(
     public_url: str | None, is_secure: bool
 ) -> None:
     rules, response = access(public_url=public_url), web.Response()
-    assert rules.log_in(request(), response, "admin-token") == ADMIN
+    assert await rules.log_in(request(), response, "admin-token") == ADMIN
     cookie = response.cookies["baton_token_3001"]
     assert (cookie["httponly"], cookie["samesite"], bool(cookie["secure"])) == (True, "Strict", is_secure)
-    rules.log_out(request(), response)
+    await rules.log_out(request(), response)
     assert response.cookies["baton_token_3001"].value == ""
 
 
-def test_a_wrong_token_sets_no_cookie() -> None:
-    response = web.Response()
+async def test_a_wrong_token_sets_no_cookie_and_is_told() -> None:
+    response, logins = web.Response(), FakeLogins()
     with pytest.raises(BatonError):
-        access().log_in(request(), response, "wrong")
+        await access(logins).log_in(request(), response, "wrong")
     assert not response.cookies
+    assert len(logins.failures) == 1
 
 
 # --- as middleware ---------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from baton.web.rest import setup_rest
 from baton.web.rest.route import Route
 from baton.web.rest.table import ROUTES
 from baton.web.wire import HTTP_STATUS
+from tests.support.logins import FakeLogins
 from tests.web.rest_stage import LIMITS, Answered, Tokens, facts
 
 SECRET = "postgres://root:hunter2@db"
@@ -101,7 +102,7 @@ class Site:
 @asynccontextmanager
 async def site(services: object) -> AsyncIterator[Site]:
     app = web.Application()
-    access = Access(Tokens(), host="127.0.0.1", port=0)
+    access = Access(Tokens(), FakeLogins(), host="127.0.0.1", port=0)
     access.attach(app)
 
     async def health() -> Any:

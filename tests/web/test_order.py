@@ -16,6 +16,7 @@ from baton.core.events import ConversationDeleted, ConversationSeen
 from baton.core.ids import ConversationId
 from baton.core.limits import Limits
 from baton.services.snapshots import Snapshot
+from baton.testing import samples
 from baton.web.wire import wire_event
 from tests.web.socket_stage import (
     ANNA,
@@ -171,7 +172,7 @@ async def test_what_one_publish_has_for_a_socket_leaves_in_one_write() -> None:
                 transport.write(data)
 
         connection._transport = Counting()  # type: ignore[assignment]  # all that is asked of a transport
-        stage.fanout.publish([streamed(1), ConversationDeleted(OTHER, None), streamed(2)])
+        stage.fanout.publish([streamed(1), ConversationDeleted(OTHER, None, samples.ANNA), streamed(2)])
         assert len(writes) == 1
         names = [orjson.loads(packet[2:])[0] for packet in await received(raw, 3)]
         assert names == ["chat:stream-response", "conversation:deleted", "chat:stream-response"]
@@ -452,7 +453,7 @@ async def test_a_socket_that_cannot_even_take_what_all_get_is_cut(transport: str
             client.stop_reading()
         connection = stage.connection()
         for _ in range(20_000):
-            stage.fanout.publish([ConversationDeleted(OTHER, None)])
+            stage.fanout.publish([ConversationDeleted(OTHER, None, samples.ANNA)])
             assert connection.backlog_bytes < 2 * SMALL.backlog_max_bytes + 1000
             if connection.is_lost:
                 break

@@ -102,7 +102,7 @@ async def test_metrics_are_not_public(rest: Stage) -> None:
 async def test_bridges_counts_and_latency_are_told(rest: Stage) -> None:
     await rest.send(await rest.conversation())
     assert [bridge["id"] for bridge in (await rest.get("/api/bridges"))["bridges"]] == ["local"]
-    assert (await rest.get("/api/stats"))["conversations"] == {"active": 1}
+    assert (await rest.get("/api/stats", token="admin-token"))["conversations"] == {"active": 1}
     latency = (await rest.ask("POST", "/api/chat/test-latency")).body
     assert set(latency) == {"ok", "storeWriteMs", "storeReadMs", "bridgeRoundTripMs", "loopLagMs"}
     rest.bridge.connected = False

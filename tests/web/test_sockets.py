@@ -19,7 +19,7 @@ from baton.core.limits import Limits
 from baton.schemas.browser import EVENTS
 from baton.testing import samples
 from baton.web.sockets import ACTIONS
-from tests.web.socket_stage import BRIDGE_TOKEN, CONVERSATION, TOKEN, RawSocket, Script, open_stage
+from tests.web.socket_stage import ANNA, BRIDGE_TOKEN, CONVERSATION, TOKEN, RawSocket, Script, open_stage
 
 ID = "65f0c0ffee0123456789abcd"
 PAYLOADS: dict[str, Any] = {
@@ -94,7 +94,8 @@ async def test_who_has_no_credential_of_a_person_gets_a_connect_error_that_says_
 
 async def test_the_login_cookie_is_a_credential_and_auth_off_needs_none() -> None:
     async with open_stage() as stage:
-        headers = {"Cookie": f"baton_token_{stage.port}={TOKEN}; baton_token_1=other"}
+        cookie = await stage.logins.open(ANNA, TOKEN)
+        headers = {"Cookie": f"baton_token_{stage.port}={cookie}; baton_token_1=other"}
         async with stage.session.ws_connect(f"{stage.endpoint}?EIO=4&transport=websocket", headers=headers) as ws:
             raw = RawSocket(stage, ws)
             assert (await raw.packet())[0] == "0"

@@ -38,7 +38,9 @@ ROOM: list[tuple[Any, str, set[str]]] = [
 ]
 EVERYWHERE: list[tuple[Any, str, set[str]]] = [
     (
-        events.StateChanged(CONVERSATION, PROJECT, "T", ConversationState.AWAITING_INPUT, 2, samples.START, 9),
+        events.StateChanged(
+            CONVERSATION, PROJECT, "T", ConversationState.AWAITING_INPUT, 2, samples.START, 9, samples.ANNA
+        ),
         "conversation:state",
         {"conversationId", "projectId", "title", "state", "pendingPrompts", "updatedAt", "seq"},
     ),
@@ -48,12 +50,16 @@ EVERYWHERE: list[tuple[Any, str, set[str]]] = [
         {"conversationId", "conversation"},
     ),
     (events.ConversationUpdated(samples.conversation()), "conversation:updated", {"conversationId", "conversation"}),
-    (events.ConversationDeleted(CONVERSATION, None), "conversation:deleted", {"conversationId", "projectId"}),
     (events.ConversationSeen(UserId("anna"), CONVERSATION, 7), "conversation:seen", {"conversationId", "seq"}),
     (events.ProjectUpdated(samples.project()), "project:updated", {"project"}),
     (events.ProjectDeleted(PROJECT), "project:deleted", {"projectId"}),
     (
-        events.PromptEscalated(CONVERSATION, P, 1, "Bash", "HIGH", None),
+        events.ConversationDeleted(CONVERSATION, None, samples.ANNA),
+        "conversation:deleted",
+        {"conversationId", "projectId"},
+    ),
+    (
+        events.PromptEscalated(CONVERSATION, P, 1, "Bash", "HIGH", None, samples.ANNA),
         "permission_escalation",
         {"conversationId", "promptId", "stage", "toolName", "riskLevel", "deadline"},
     ),

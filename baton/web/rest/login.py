@@ -10,17 +10,17 @@ from baton.web.wire import encode
 
 
 async def login(call: Call) -> web.Response:
-    """Put the token into the browser's login cookie."""
+    """Log the browser in: it gets a cookie that goes on for the token."""
     response = answer({})
-    who = call.desk.access.log_in(call.request, response, call.body["token"])
+    who = await call.desk.access.log_in(call.request, response, call.body["token"])
     response.body = encode({"ok": True, "userId": who.user_id, "role": who.role.value})
     return response
 
 
 async def logout(call: Call) -> web.Response:
-    """Take the cookie back, whatever it holds."""
+    """Take the cookie back, whatever it holds, and end the login."""
     response = answer({})
-    call.desk.access.log_out(call.request, response)
+    await call.desk.access.log_out(call.request, response)
     return response
 
 
@@ -34,17 +34,18 @@ ROUTES = (
         method="POST",
         path="/api/login",
         handler=login,
-        summary="Put a token into the login cookie",
+        summary="Log a browser in: a token for the login cookie",
         tag="Login",
         answer=answers.IdentityAnswer,
         body=LoginSchema,
         is_public=True,
+        judges_token=True,
     ),
     Route(
         method="POST",
         path="/api/logout",
         handler=logout,
-        summary="Take the login cookie back",
+        summary="End the login, and take its cookie back",
         tag="Login",
         answer=answers.DoneAnswer,
         is_public=True,

@@ -18,8 +18,11 @@ from baton.schemas.codec import camel
 from baton.schemas.fields import Mode
 from baton.web.rest.answers import JSON
 from baton.web.rest.route import PathSchema, Route
+from baton.web.throttle import is_limited
 
 OPENAPI_VERSION: Final = "3.0.3"
+_FORBIDDEN: Final = "The wrong role, or a Host or Origin that is not ours"
+_SECONDS: Final = {"type": "integer", "minimum": 1}
 _SECURITY: Final[tuple[dict[str, list[str]], ...]] = ({"bearer": []}, {"cookie": []})
 
 
@@ -106,8 +109,22 @@ def _responses(route: Route) -> dict[str, Any]:
     if route.answer is not None:
         content = {JSON: {"schema": route.answer}}
     good = {str(status): _response(status, content) for status in (route.status, *route.also_answers)}
-    wrong = {"description": "What is wrong", "content": {JSON: {"schema": ErrorAnswer}}}
-    return {**good, "default": wrong}
+    wrong: dict[str, Any] = {"description": "What is wrong", "content": {JSON: {"schema": ErrorAnswer}}}
+    return {**good, **_refusals(route, wrong["content"]), "default": wrong}
+
+
+def _refusals(route: Route, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What is refused before the route is reached: who comes without a credential, from elsewhere, or too often."""
+    refusals: dict[str, Any] = {"403": {"description": _FORBIDDEN, "content": dict(content)}}
+    if not route.is_public or route.judges_token:
+        refusals["401"] = {"description": "No valid credential came along", "content": dict(content)}
+    if is_limited(route.path):
+        refusals["429"] = {
+            "description": "Too many requests, or too many wrong tokens",
+            "headers": {"Retry-After": {"description": "In so many seconds it works again", "schema": _SECONDS}},
+            "content": dict(content),
+        }
+    return refusals
 
 
 def _response(status: int, content: Mapping[str, Any]) -> dict[str, Any]:

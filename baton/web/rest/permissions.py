@@ -1,4 +1,4 @@
-"""Routes for what is allowed without asking, and for what was decided."""
+"""Routes for what is allowed without asking, and for what was decided and done."""
 
 from aiohttp import web
 
@@ -47,10 +47,15 @@ async def revoke_wide(call: Call) -> web.Response:
 
 
 async def audit(call: Call) -> web.Response:
-    """One page of decisions."""
+    """One page of entries."""
     query: AuditQuery = call.query
     page = await call.services.permissions.audit(
-        call.who, conversation_id=query.conversation_id, cursor=query.next, limit=query.limit
+        call.who,
+        conversation_id=query.conversation_id,
+        user_id=query.user_id,
+        action=query.action,
+        cursor=query.next,
+        limit=query.limit,
     )
     return answer({"entries": [to_wire(entry) for entry in page.items], "next": page.next})
 
@@ -119,7 +124,7 @@ ROUTES = (
         method="GET",
         path="/api/audit",
         handler=audit,
-        summary="Decisions that were taken, newest first",
+        summary="What was decided and done, newest first; for admins",
         tag=_TAG,
         answer=answers.AuditAnswer,
         query=AuditQuerySchema,

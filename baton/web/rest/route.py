@@ -143,6 +143,8 @@ class Route:
     also_answers: tuple[int, ...] = ()
     """Further statuses with the same answer."""
     is_public: bool = False
+    judges_token: bool = False
+    """A public one that is given a token all the same, and refuses a wrong one."""
     roles: frozenset[AccountRole] = PEOPLE
 
     @property

@@ -131,9 +131,10 @@ ROUTES = (
         method="GET",
         path="/api/stats",
         handler=stats,
-        summary="Counts by status",
+        summary="Counts by status; for admins",
         tag="Operation",
         answer=answers.StatsAnswer,
+        roles=ADMINS,
     ),
     Route(
         method="GET",

@@ -1,7 +1,7 @@
 /** The page's addresses. Small enough that a library would be larger than what it does here. */
 import { useSyncExternalStore } from "react";
 
-export type OperatorView = "projects" | "bridges" | "permissions" | "usage";
+export type OperatorView = "projects" | "bridges" | "permissions" | "usage" | "tokens";
 
 export type Route =
   | { readonly view: "new"; readonly projectId: string | null }
@@ -9,7 +9,7 @@ export type Route =
   | { readonly view: "session"; readonly sessionId: string }
   | { readonly view: "operator"; readonly name: OperatorView };
 
-const OPERATOR_VIEWS: readonly string[] = ["projects", "bridges", "permissions", "usage"];
+const OPERATOR_VIEWS: readonly string[] = ["projects", "bridges", "permissions", "usage", "tokens"];
 
 /** What an address means; what means nothing is a new chat. */
 export function parseRoute(pathname: string, search: string): Route {

@@ -4,16 +4,19 @@ import { useEffect, useRef } from "react";
 
 import { operatorPath, type OperatorView } from "../app/router";
 import { Link } from "../kit/Link";
+import { useSelector } from "../state";
 import { BridgesView } from "./BridgesView";
 import { PermissionsView } from "./PermissionsView";
 import { ProjectsView } from "./ProjectsView";
+import { TokensView } from "./TokensView";
 import { UsageView } from "./UsageView";
 
-const VIEWS: readonly { readonly name: OperatorView; readonly title: string }[] = [
+const VIEWS: readonly { readonly name: OperatorView; readonly title: string; readonly isForAdmins?: boolean }[] = [
   { name: "projects", title: "Projects" },
   { name: "bridges", title: "Bridges" },
   { name: "permissions", title: "Permissions" },
   { name: "usage", title: "Health and usage" },
+  { name: "tokens", title: "Tokens", isForAdmins: true },
 ];
 
 export default function Operator({ view, onOpenSidebar }: { readonly view: OperatorView; readonly onOpenSidebar: () => void }) {
@@ -22,12 +25,14 @@ export default function Operator({ view, onOpenSidebar }: { readonly view: Opera
   useEffect(() => {
     tabs.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   }, [view]);
+  const isAdmin = useSelector((state) => state.me?.role === "admin");
+  const views = VIEWS.filter(({ isForAdmins = false }) => isAdmin || !isForAdmins);
   return (
     <>
       <header className="thread-header">
         <button type="button" className="icon-button open-sidebar" aria-label="Show the list" onClick={onOpenSidebar}><PanelLeft aria-hidden /></button>
         <nav ref={tabs} className="tabs" aria-label="Views">
-          {VIEWS.map(({ name, title }) => (
+          {views.map(({ name, title }) => (
             <Link key={name} to={operatorPath(name)} aria-current={name === view ? "page" : undefined}>{title}</Link>
           ))}
         </nav>
@@ -37,6 +42,7 @@ export default function Operator({ view, onOpenSidebar }: { readonly view: Opera
         {view === "bridges" && <BridgesView />}
         {view === "permissions" && <PermissionsView />}
         {view === "usage" && <UsageView />}
+        {view === "tokens" && (isAdmin ? <TokensView /> : <p className="quiet" role="status">Tokens are for admins.</p>)}
       </div>
     </>
   );

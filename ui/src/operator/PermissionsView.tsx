@@ -9,17 +9,18 @@ import { Picker } from "../kit/Picker";
 import { told, toast } from "../kit/toasts";
 import { useActions, useSelector } from "../state";
 import { showHidden } from "../text/clean";
-import type { AuditEntry, Conversation, Grant } from "../wire/types";
+import type { AuditEntry, Grant } from "../wire/types";
 import { GrantForm } from "./GrantForm";
 import { outcomeWord } from "./words";
 
 export function PermissionsView() {
+  const isAdmin = useSelector((state) => state.me?.role === "admin");
   return (
     <>
       <h1>Permissions</h1>
       <p className="lead">What agents may do without asking, and every decision that was taken.</p>
       <Grants />
-      <Audit />
+      {isAdmin && <Audit />}
     </>
   );
 }
@@ -123,14 +124,14 @@ function Audit() {
   useEffect(() => void load(null), [load]);
   return (
     <section className="card" aria-label="Decisions">
-      <h2>Decisions</h2>
+      <h2>Decisions, and what people did</h2>
       {problem !== null && <p className="quiet">{problem}</p>}
       {problem === null && entries?.length === 0 && <p className="quiet">None yet.</p>}
       {entries !== null && entries.length > 0 && (
         <div className="table blocks" role="region" aria-label="Decisions" tabIndex={0}>
           <table role="table">
             <thead role="rowgroup"><tr role="row">{["When", "Decision", "Tool", "Risk", "Conversation", "Why"].map((name) => <th key={name} role="columnheader">{name}</th>)}</tr></thead>
-            <tbody role="rowgroup">{entries.map((entry) => <AuditRow key={entry.id} entry={entry} />)}</tbody>
+            <tbody role="rowgroup">{entries.map((entry) => (entry.action === "prompt.decided" ? <Decision key={entry.id} entry={entry} /> : <Deed key={entry.id} entry={entry} />))}</tbody>
           </table>
         </div>
       )}
@@ -139,22 +140,41 @@ function Audit() {
   );
 }
 
-function AuditRow({ entry }: { readonly entry: AuditEntry }) {
-  const conversation = useSelector((state) => state.conversations.get(entry.conversationId)?.conversation);
+function Decision({ entry }: { readonly entry: AuditEntry }) {
   return (
     <tr role="row">
-      <td role="cell"><time dateTime={entry.createdAt} title={fullTime(entry.createdAt)}>{shortTime(entry.createdAt)}</time></td>
+      <When entry={entry} />
       <td role="cell"><span className="pill" data-tone={toneOf(entry.outcome)}>{outcomeWord(entry.outcome)}</span>{entry.latencyMs > 0 && <small>{entry.userId !== null && `by ${entry.userId} `}after {duration(entry.latencyMs)}</small>}</td>
       <td role="cell" className="tool-cell">{showHidden(entry.toolName ?? entry.type)}</td>
       <td role="cell"><span className="risk" data-risk={entry.riskLevel}>{entry.riskLevel.toLowerCase()}</span></td>
-      <td role="cell" className="cut"><Link to={conversationPath(entry.conversationId)}>{titleOf(conversation)}</Link></td>
+      <td role="cell" className="cut"><InConversation entry={entry} /></td>
       <td role="cell" className="why">{showHidden(entry.reason)}</td>
     </tr>
   );
 }
 
-function titleOf(conversation: Conversation | undefined): string {
-  return conversation === undefined ? "Open" : conversation.title || "Untitled";
+/** Something that a person did beside deciding: what, who and where from, about what. */
+function Deed({ entry }: { readonly entry: AuditEntry }) {
+  return (
+    <tr role="row">
+      <When entry={entry} />
+      <td role="cell">{entry.action}<small>by {entry.userId ?? "nobody known"}{entry.address !== null && ` from ${entry.address}`}</small></td>
+      <td role="cell" />
+      <td role="cell" />
+      <td role="cell" className="cut"><InConversation entry={entry} /></td>
+      <td role="cell" className="why">{entry.subject === null ? "" : showHidden(entry.subject)}</td>
+    </tr>
+  );
+}
+
+function When({ entry }: { readonly entry: AuditEntry }) {
+  return <td role="cell"><time dateTime={entry.createdAt} title={fullTime(entry.createdAt)}>{shortTime(entry.createdAt)}</time></td>;
+}
+
+function InConversation({ entry: { conversationId } }: { readonly entry: AuditEntry }) {
+  const title = useSelector((state) => (conversationId === null ? undefined : state.conversations.get(conversationId)?.conversation.title));
+  if (conversationId === null) return null;
+  return <Link to={conversationPath(conversationId)}>{title === undefined ? "Open" : title || "Untitled"}</Link>;
 }
 
 function toneOf(outcome: string): string {

@@ -73,6 +73,8 @@ const Entry = memo(function Entry({ entry }: { readonly entry: ListEntry }) {
   const now = useNow(30_000);
   const [isRenaming, setRenaming] = useState(false);
   const { conversation, state, isUnread } = entry;
+  // Only admins are shown what is others', and only there does it matter whose it is.
+  const isAnothers = useSelector((page) => page.me !== null && page.me.userId !== conversation.userId);
   const isCurrent = route.view === "conversation" && route.conversationId === conversation.id;
   const title = conversation.title || "Untitled";
   if (isRenaming) return <Rename entry={entry} onDone={() => setRenaming(false)} />;
@@ -83,6 +85,7 @@ const Entry = memo(function Entry({ entry }: { readonly entry: ListEntry }) {
         <span className="entry-facts">
           <StateMark state={state} />
           {isUnread && !isCurrent && <span className="unread">New</span>}
+          {isAnothers && <span className="entry-owner" title={`Of ${conversation.userId}`}>{conversation.userId}</span>}
           <span className="entry-time">{ago(conversation.updatedAt, now)}</span>
         </span>
       </Link>

@@ -1,4 +1,4 @@
-import { Activity, FolderKanban, Keyboard, Moon, PanelLeftClose, PenLine, Plug, Settings2, ShieldCheck, Sun, SunMoon } from "lucide-react";
+import { Activity, FolderKanban, KeyRound, Keyboard, Moon, PanelLeftClose, PenLine, Plug, Settings2, ShieldCheck, Sun, SunMoon } from "lucide-react";
 import { useEffect, useState } from "react";
 
 import { navigate, newChatPath, operatorPath, type OperatorView } from "../app/router";
@@ -94,12 +94,14 @@ function SidebarFoot({ onShowSheet }: { readonly onShowSheet: () => void }) {
 }
 
 function MenuLinks() {
+  const isAdmin = useSelector((state) => state.me?.role === "admin");
   return (
     <>
       <MenuItem icon={<FolderKanban aria-hidden />} onSelect={() => go("projects")}>Projects</MenuItem>
       <MenuItem icon={<Plug aria-hidden />} onSelect={() => go("bridges")}>Bridges</MenuItem>
       <MenuItem icon={<ShieldCheck aria-hidden />} onSelect={() => go("permissions")}>Permissions</MenuItem>
       <MenuItem icon={<Activity aria-hidden />} onSelect={() => go("usage")}>Health and usage</MenuItem>
+      {isAdmin && <MenuItem icon={<KeyRound aria-hidden />} onSelect={() => go("tokens")}>Tokens</MenuItem>}
     </>
   );
 }

@@ -10,6 +10,7 @@ import type {
   CreateConversation,
   CreateGrant,
   CreateProject,
+  CreateToken,
   CreateWideGrant,
   DispatchedAnswer,
   DoneAnswer,
@@ -20,6 +21,7 @@ import type {
   ImportedAnswer,
   ImportSession,
   LatencyAnswer,
+  NewTokenAnswer,
   ListFiles,
   PatchConversation,
   PatchProject,
@@ -33,6 +35,8 @@ import type {
   SeriesAnswer,
   SessionsAnswer,
   StatsAnswer,
+  TokenAnswer,
+  TokensAnswer,
 } from "../wire/types";
 import type { Client } from "./client";
 import { listKey } from "./lists";
@@ -220,7 +224,7 @@ function promptActions(client: Client) {
     wideGrants: (): Promised<GrantsAnswer> => request("GET", "/api/permissions"),
     giveWideGrant: (grant: CreateWideGrant): Promised<GrantAnswer> => request("POST", "/api/permissions", grant),
     revokeWideGrant: (grantId: string): Promised<GrantAnswer> => request("DELETE", `/api/permissions/${grantId}`),
-    audit: (where: { conversationId?: string; next?: string | null; limit?: number } = {}): Promised<AuditAnswer> =>
+    audit: (where: { conversationId?: string; action?: string; next?: string | null; limit?: number } = {}): Promised<AuditAnswer> =>
       request("GET", withQuery("/api/audit", where)),
   };
 }
@@ -234,6 +238,10 @@ function serverActions(client: Client) {
       signal?: AbortSignal,
     ): Promised<AttachmentAnswer> => upload(file, name, onProgress, signal),
     attachmentUrl: (id: string): string => `/api/attachments/${id}`,
+    tokens: (): Promised<TokensAnswer> => request("GET", "/api/tokens"),
+    /** Its text is told this once. */
+    createToken: (token: CreateToken): Promised<NewTokenAnswer> => request("POST", "/api/tokens", token),
+    revokeToken: (tokenId: string): Promised<TokenAnswer> => request("DELETE", `/api/tokens/${tokenId}`),
     stats: (): Promised<StatsAnswer> => request("GET", "/api/stats"),
     series: (where: { since: string; until?: string; bucket: SeriesAnswer["bucket"] }): Promised<SeriesAnswer> =>
       request("GET", withQuery("/api/stats/series", where)),

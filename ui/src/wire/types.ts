@@ -898,6 +898,7 @@ export interface Grant {
   readonly createdBy: string | null;
   readonly createdAt: Timestamp;
   readonly revokedAt: Timestamp | null;
+  readonly userId: string | null;
 }
 
 /** Whom a grant reaches: one conversation, the conversations of one project, or all. */
@@ -915,21 +916,22 @@ export interface GrantsAnswer {
   readonly permissions: readonly Grant[];
 }
 
-/** Decisions, newest first. `next`: the cursor of the page that follows; null at the end. */
+/** What was decided and done, newest first. `next`: the cursor of the page that follows; null at the end. */
 export interface AuditAnswer {
   readonly ok: true;
   readonly entries: readonly AuditEntry[];
   readonly next: string | null;
 }
 
-/** One decision that was taken, by a rule or by a person. */
+/** A decision that was taken, by a rule or by a person, or something else that somebody did. */
 export interface AuditEntry {
   readonly id: string;
   readonly createdAt: Timestamp;
-  readonly conversationId: string;
+  readonly action: string;
+  readonly conversationId: string | null;
   readonly projectId: string | null;
-  readonly requestId: string;
-  readonly promptId: string;
+  readonly requestId: string | null;
+  readonly promptId: string | null;
   readonly type: string;
   readonly toolName: string | null;
   readonly riskLevel: string;
@@ -939,6 +941,10 @@ export interface AuditEntry {
   readonly reason: string;
   readonly grantId: string | null;
   readonly userId: string | null;
+  readonly role: string | null;
+  readonly address: string | null;
+  readonly tokenId: string | null;
+  readonly subject: string | null;
   readonly selectedOption: string | null;
   readonly inputDigest: string;
   readonly latencyMs: number;
@@ -1032,6 +1038,38 @@ export interface IdentityAnswer {
 
 /** What a credential may do. `bridge` may only be a bridge. */
 export type AccountRole = "user" | "bridge" | "admin";
+
+/** Tokens, newest first. */
+export interface TokensAnswer {
+  readonly ok: true;
+  readonly tokens: readonly ApiToken[];
+}
+
+/** A token, without its text. `createdBy` is null where files or settings of the server give it. */
+export interface ApiToken {
+  readonly id: string;
+  readonly name: string;
+  readonly role: AccountRole;
+  readonly bridgeId: string | null;
+  readonly createdAt: Timestamp;
+  readonly createdBy: string | null;
+  readonly lastUsedAt: Timestamp | null;
+  readonly expiresAt: Timestamp | null;
+  readonly revokedAt: Timestamp | null;
+}
+
+/** One token. */
+export interface TokenAnswer {
+  readonly ok: true;
+  readonly token: ApiToken;
+}
+
+/** A token that was just made. `secret` is its text, which is told this once and kept nowhere. */
+export interface NewTokenAnswer {
+  readonly ok: true;
+  readonly token: ApiToken;
+  readonly secret: string;
+}
 
 /** How the server is. */
 export interface HealthAnswer {
@@ -1151,6 +1189,14 @@ export interface CreateWideGrant {
   readonly projectId?: string | null;
   readonly effect?: GrantEffect;
   readonly expiresAt?: Timestamp | null;
+}
+
+/** `POST /api/tokens`. */
+export interface CreateToken {
+  readonly name: string;
+  readonly role: AccountRole;
+  readonly expiresInDays?: number | null;
+  readonly sameUser?: boolean;
 }
 
 /** `POST /api/projects`. */
