@@ -153,6 +153,12 @@ def test_every_dependency_has_its_reason() -> None:
     assert names - explained == set()
 
 
+def test_every_test_that_the_page_on_security_names_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)`", (DOCS / "security.md").read_text(encoding="utf-8"))
+    assert len(named) > 15
+    assert [path for path in named if not (DOCS.parent / path).exists()] == []
+
+
 def test_every_page_is_reached_from_the_readme() -> None:
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     for page in DOCS.glob("*.md"):

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import json
 import logging
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,6 +45,8 @@ ROUND_MALFORMED = 25_000
 ROUND_RUNS = 600
 RUNS_AT_ONCE = 12
 FLUSH_EVERY = 40
+MOST_GROWTH = 1.05
+"""Of Python's objects, over all rounds: what a round leaves behind would add up."""
 LIMITS = Limits(commands_per_minute=0)
 ADMIN = Identity(UserId("admin"), AccountRole.ADMIN)
 BRIDGE = BridgeId("ext")
@@ -337,9 +340,11 @@ async def fuzz_in_memory(folder: Path, report: Report) -> None:
             assert errors.lines == [], errors.lines[:3]
             assert len(asyncio.all_tasks()) == tasks, asyncio.all_tasks()
             gc.collect()
+            report.blocks.append(sys.getallocatedblocks())
             if report.is_warm and not report.before.threads:
                 report.before = Footprint.of()
         report.end(Footprint.of())
+    assert report.blocks[-1] < MOST_GROWTH * report.blocks[0], f"objects are left behind: {report.blocks}"
 
 
 async def _one_round(rooms: _Rooms, report: Report) -> None:

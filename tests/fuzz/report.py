@@ -44,6 +44,8 @@ class Report:
     before: Footprint = Footprint()
     """Once everything that is made once was made: after a twentieth of the run."""
     after: Footprint = Footprint()
+    blocks: list[int] = field(default_factory=list)
+    """Blocks that Python's objects take, after each round; empty for another process."""
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     shows_progress: bool = False
@@ -96,4 +98,6 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.level}: {self.malformed:,} malformed, seed {self.seed}, {self.seconds:,.0f} s"]
         lines += [f"  {kind:<6} {outcome:<9} {count:>9,}" for (kind, outcome), count in sorted(self.outcomes.items())]
+        if self.blocks:
+            lines.append(f"  {self.blocks[0]:,} blocks of memory after the first round, {self.blocks[-1]:,} at the end")
         return "\n".join([*lines, f"  before {self.before}", f"  after  {self.after}"])

@@ -23,7 +23,7 @@ async def test_nothing_malformed_is_more_than_refused_by_parsers_and_services(tm
     await fuzz_in_memory(tmp_path, report)
     print(report)
     for kind, outcome in (("event", "ended"), ("event", "refused"), ("frame", "ended"), ("frame", "refused")):
-        assert report.outcomes[kind, outcome] > 1_000, report
+        assert report.outcomes[kind, outcome] > 200, report
     assert report.after.rss_bytes - report.before.rss_bytes < 64 * MEBI, report
     assert report.after.files <= report.before.files, report
 
