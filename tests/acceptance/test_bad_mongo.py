@@ -4,6 +4,7 @@ it is mended. Real processes, with the driver; the server is `tests.support.wire
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -122,6 +123,9 @@ async def test_a_server_whose_mongodb_fails_says_so_and_goes_on_once_it_is_mende
             await server.until("/health/ready", 200)
             status, answer = await ask(http, "POST", "/api/chat/conversations")
             assert status == 201
+            async with http.get("/metrics") as told:
+                (opened,) = re.findall(r"^baton_store_pool_opened_total (\S+)$", await told.text(), re.M)
+            assert float(opened) >= 1
     log = (tmp_path / "server.log").read_text()
     assert "Traceback" not in log
     assert "sesame" not in log

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -29,6 +29,10 @@ from tests.mongo_servers.servers import CANDIDATES, Candidate, NotHereError
 
 ROOT: Final = Path(__file__).parents[2]
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+OWN: Final = {False: "mongod, alone", True: "mongod, as a replica set"}
+_TIMEOUT: Final = "--timeout=1800"
+"""For one test: the state machine asks thousands of questions, and not every server is quick."""
+NOT_ASKED: Final = "not asked for"
 ON_A_SERVER: Final = "tests/storage/test_mongo.py::TestServer"
 FURTHER: Final = (
     "tests/storage/test_mongo_store.py",
@@ -36,7 +40,8 @@ FURTHER: Final = (
     "tests/storage/test_mongo_queries.py",
     "tests/storage/test_mongo_guide.py",
     "tests/storage/test_first_release.py",
-    "tests/faults/test_store_outage.py",
+    "tests/faults/test_store_outage.py::test_fifty_streams_outlive_a_store_that_is_away[mongo cut]",
+    "tests/faults/test_store_outage.py::test_fifty_streams_outlive_a_store_that_is_away[mongo silent]",
 )
 """Tests that run on the server that BATON_TEST_MONGO_URI names."""
 
@@ -84,10 +89,9 @@ def main() -> int:
     for row in _rows(set(args.stores)):
         print(f"{row.store}: {' | '.join(cell for cell in row.cells()[1:] if cell)}", flush=True)
         rows.append(row)
-    text = _table(rows)
-    print(f"\n{text}")
+    print(f"\n{_table(map(_line, rows))}")
     if args.write is not None:
-        _write(args.write, text)
+        write(args.write, rows)
     return int(any(row.has_failed for row in rows))
 
 
@@ -95,20 +99,20 @@ def _rows(wanted: set[str]) -> Iterator[Row]:
     known = {"sqlite", "mongomock", "mongod", *(candidate.name for candidate in CANDIDATES)}
     if wanted - known:
         sys.exit(f"There is no store {', '.join(sorted(wanted - known))}; known are {', '.join(sorted(known))}")
-    for name, title, run in _stores():
+    for name, titles, run in _stores():
         if not wanted or name in wanted:
             yield from run()
         else:
-            yield Row(title, reason="not asked for")
+            yield from (Row(title, reason=NOT_ASKED) for title in titles)
 
 
-def _stores() -> Iterator[tuple[str, str, Callable[[], Iterable[Row]]]]:
+def _stores() -> Iterator[tuple[str, Sequence[str], Callable[[], Iterable[Row]]]]:
     sqlite, mock = "SQLite (built in)", "mongomock-motor (a mock, in every `make test`)"
-    yield "sqlite", sqlite, lambda: [_plain(sqlite, "tests/storage/test_sqlite.py")]
-    yield "mongomock", mock, lambda: [_plain(mock, "tests/storage/test_mongo.py::TestMongomock")]
+    yield "sqlite", [sqlite], lambda: [_plain(sqlite, "tests/storage/test_sqlite.py")]
+    yield "mongomock", [mock], lambda: [_plain(mock, "tests/storage/test_mongo.py::TestMongomock")]
     for candidate in CANDIDATES:
-        yield candidate.name, candidate.title, lambda candidate=candidate: [_independent(candidate)]  # type: ignore[misc]
-    yield "mongod", "mongod", _own
+        yield candidate.name, [candidate.title], lambda candidate=candidate: [_independent(candidate)]  # type: ignore[misc]
+    yield "mongod", list(OWN.values()), _own
 
 
 def _plain(title: str, tests: str) -> Row:
@@ -127,7 +131,7 @@ def _independent(candidate: Candidate) -> Row:
 
 def _own() -> Iterator[Row]:
     """MongoDB itself, as the environment names it; of its two kinds, the one that is not named is told too."""
-    missing = {"alone": True, "as a replica set": True}
+    missing = dict(OWN)
     for uri in os.environ.get("BATON_TEST_MONGO_URI", "").split():
         try:
             with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=5000) as client:
@@ -135,12 +139,11 @@ def _own() -> Iterator[Row]:
         except PyMongoError as error:
             yield Row("mongod", reason=f"it does not answer ({type(error).__name__})", has_failed=True)
             continue
-        kind = "as a replica set" if "setName" in hello else "alone"
-        missing[kind] = False
-        yield _on_server(f"mongod {version}, {kind}", uri, "mongod")
-    for kind, is_missing in missing.items():
-        if is_missing:
-            yield Row(f"mongod, {kind}", reason="`BATON_TEST_MONGO_URI` does not name one")
+        is_set = "setName" in hello
+        missing.pop(is_set, None)
+        row = _on_server(OWN[is_set], uri, "mongod")
+        yield replace(row, contract=f"{row.contract} ({version})")
+    yield from (Row(title, reason="`BATON_TEST_MONGO_URI` does not name one") for title in missing.values())
 
 
 def _on_server(title: str, uri: str, name: str) -> Row:
@@ -162,7 +165,7 @@ def _pytest(tests: Sequence[str], variables: dict[str, str]) -> Count:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BATON_")}
     with _report() as report:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "--tb=short", f"--junitxml={report}", *tests],
+            [sys.executable, "-m", "pytest", "-q", "--tb=short", _TIMEOUT, f"--junitxml={report}", *tests],
             cwd=ROOT,
             env=inherited | variables,
             capture_output=True,
@@ -186,16 +189,23 @@ def _report() -> Iterator[Path]:
         yield Path(folder) / "report.xml"
 
 
-def _table(rows: Sequence[Row]) -> str:
-    lines = ["| store | the contract | further tests of the adapter | known deviations |", "|---|---|---|---|"]
-    return "\n".join([*lines, *("| " + " | ".join(row.cells()) + " |" for row in rows)])
+def _table(lines: Iterable[str]) -> str:
+    head = ["| store | the contract | further tests of the adapter | known deviations |", "|---|---|---|---|"]
+    return "\n".join([*head, *lines])
 
 
-def _write(page: Path, table: str) -> None:
+def _line(row: Row) -> str:
+    return "| " + " | ".join(row.cells()) + " |"
+
+
+def write(page: Path, rows: Sequence[Row]) -> None:
+    """Put the table between the marks in the page. What was not asked for keeps the line that it has there."""
     text = page.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    old, _, after = rest.partition(END)
+    known = {line.split("|")[1].strip(): line for line in old.splitlines() if line.startswith("| ")}
+    lines = [known.get(row.store, _line(row)) if row.reason == NOT_ASKED else _line(row) for row in rows]
+    page.write_text(f"{before}{BEGIN}\n{_table(lines)}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

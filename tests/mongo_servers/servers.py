@@ -53,7 +53,7 @@ class Candidate:
         try:
             yield f"mongodb://127.0.0.1:{_port_of(process, folder / 'log')}"
         finally:
-            process.communicate(timeout=None) if process.poll() is not None else _stop(process)
+            _stop(process)
 
 
 def _port_of(process: "subprocess.Popen[bytes]", log: Path) -> int:
@@ -87,7 +87,8 @@ def _java() -> Sequence[str]:
 
 
 def _have_checksums(jars: Path) -> bool:
-    wanted = dict(reversed(line.split()) for line in (HERE / "java" / "checksums.sha256").read_text().splitlines())
+    lines = (HERE / "java" / "checksums.sha256").read_text().splitlines()
+    wanted = {name: digest for digest, name in map(str.split, lines)}
     there = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in jars.glob("*.jar")}
     return there == wanted
 
