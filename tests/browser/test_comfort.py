@@ -15,8 +15,12 @@ TITLE = "Run rm -r build/1?"
 SHIFTS = """
 window.shifts = [];
 new PerformanceObserver((list) => {
+  const name = ({ node }) => {
+    const element = node instanceof Element ? node : node?.parentElement;
+    return element?.closest(".working") ? "working" : (element?.getAttribute("class") ?? "");
+  };
   for (const entry of list.getEntries()) {
-    if (!entry.hadRecentInput) window.shifts.push([entry.value, entry.sources.map((one) => one.node?.className ?? "")]);
+    if (!entry.hadRecentInput) window.shifts.push([entry.value, entry.sources.map(name)]);
   }
 }).observe({ type: "layout-shift", buffered: true });
 """
