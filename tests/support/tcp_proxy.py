@@ -5,6 +5,8 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+_SEGMENT_BYTES = 1400
+
 
 class Way:
     """One direction, and how much of what comes may pass. `delay_s`: how long everything takes, one after the other."""
@@ -115,6 +117,8 @@ class TcpProxy:
             near.setblocking(False)
             if self._buffer_bytes is not None:
                 near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
+                # The sender's own buffer is sized by it: over loopback 2.6 MB, where segments are as large as there.
+                near.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT_BYTES)
             await asyncio.get_running_loop().sock_connect(near, ("127.0.0.1", self.target_port))
             return await asyncio.open_connection(sock=near)
         except BaseException:  # also where the connecting is cancelled the socket is ours to close
