@@ -44,7 +44,7 @@ def test_a_browser_that_reads_nothing_has_something_to_miss() -> None:
     for round_ in slow:
         (flood,) = [send for send in round_.sends if send.request_id.endswith("flood")]
         (part,) = [part for part in round_.breaks if part.fault is Fault.SLOW_BROWSER]
-        assert flood.script is Script.BURST
+        assert flood.script is Script.HUGE
         assert flood.person != part.target
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 _SIP = 1 << 9
 """A slow wire carries a little at a time."""
+_SEGMENT_BYTES = 1400
 
 
 class Way:
@@ -120,6 +121,8 @@ class TcpProxy:
             near.setblocking(False)
             if self._buffer_bytes is not None:
                 near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
+                # The sender's own buffer is sized by it: over loopback 2.6 MB, where segments are as large as there.
+                near.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT_BYTES)
             await asyncio.get_running_loop().sock_connect(near, ("127.0.0.1", self.target_port))
             return await asyncio.open_connection(sock=near)
         except BaseException:  # also where the connecting is cancelled the socket is ours to close

@@ -77,6 +77,7 @@ class Script(StrEnum):
     ASK = "ask"
     CRITICAL = "critical"
     FAIL = "fail"
+    HUGE = "huge"
 
 
 class AgentName(StrEnum):
@@ -116,6 +117,7 @@ class Send:
             Script.BURST: f"/demo burst n={self.words * 20}",
             Script.TWO: f"/demo two rate={self.rate}",
             Script.ASK: f"/demo ask rate={self.rate}",
+            Script.HUGE: "/demo huge size_kb=512",
             Script.FAIL: f"/demo fail after={self.words} rate={self.rate}",
         }[self.script]
 
@@ -234,8 +236,8 @@ def _flood(part: Break, prefix: str, people: int, conversation: int) -> Send:
         conversation=conversation,
         request_id=f"{prefix}-flood",
         agent=AgentName.DEMO,
-        script=Script.BURST,
-        words=1000,
+        script=Script.HUGE,
+        words=0,
         rate=0,
         twice=False,
     )
