@@ -12,6 +12,7 @@ import pytest
 
 import baton
 from baton.core.errors import ConfigError
+from baton.core.ids import ProjectId, new_object_id
 from baton.core.models import PromptStatus
 from baton.core.permissions import GrantScope, revoke
 from baton.core.stored import Change, Committed, PromptMove
@@ -22,6 +23,7 @@ from baton.storage.sqlite_migrate import SqliteTarget, migrate_sqlite
 from baton.testing import samples
 from baton.testing.clock import FakeClock
 from baton.testing.samples import START
+from baton.testing.store_rules_search import said
 
 CHECKOUT = Path(baton.__file__).resolve().parent.parent / "migrations"
 NAMES = [migration.name for migration in migrations.discover()]
@@ -280,4 +282,27 @@ async def test_a_grant_that_reaches_further_does_not_hold_its_conversation(tmp_p
     assert await store.commit([change]) == [Committed()]
     assert query(path, "SELECT conversationId, status FROM conversation_permissions") == [(None, "granted")]
     assert await store.grant(grant.id) == grant
+    await store.close()
+
+
+async def test_messages_from_before_the_index_of_projects_are_found_in_theirs(steps: Path, tmp_path: Path) -> None:
+    last = steps / "0008_search_in_project.py"
+    text = last.read_text()
+    last.unlink()
+    path, clock = tmp_path / "old.sqlite3", FakeClock()
+    await migrate_sqlite(path, clock=clock)
+    store = SqliteStore(path, clock=clock)
+    await store.open()
+    home, other = ProjectId(new_object_id()), ProjectId(new_object_id())
+    stayed, moved = await said(store, "pear", project_id=home), await said(store, "pear", project_id=other)
+    await store.commit([Change(conversation_id=moved.id, conversation=replace(moved, project_id=home))])
+    await store.close()
+
+    last.write_text(text)
+    assert await migrate_sqlite(path, clock=clock) == ["0008_search_in_project"]
+    store = SqliteStore(path, clock=clock)
+    await store.open()
+    found = {hit.conversation_id for hit in (await store.search("pear", project_id=home)).items}
+    assert found == {stayed.id, moved.id}
+    assert (await store.search("pear", project_id=other)).items == ()
     await store.close()
