@@ -170,7 +170,10 @@ def _settle_in(cpus: frozenset[int]) -> None:
 
 @asynccontextmanager
 async def baton_server(folder: Path, **environment: str) -> AsyncIterator[tuple[Child, str, dict[str, str]]]:
-    """`baton serve` on a database of its own: the process, its address, its tokens by role."""
+    """`baton serve` on a database of its own: the process, its address, its tokens by role.
+
+    `BENCH_SOURCE` names another checkout whose Baton is measured instead of this one's.
+    """
     port = free_port()
     variables = {
         **{name: value for name, value in os.environ.items() if not name.startswith("BATON_")},
@@ -187,8 +190,7 @@ async def baton_server(folder: Path, **environment: str) -> AsyncIterator[tuple[
         "PYTHONPATH": os.environ.get("BENCH_SOURCE", str(Path(__file__).parents[1])),
         **environment,
     }
-    command = [sys.executable, *os.environ.get("BENCH_PYTHON_FLAGS", "").split(), "-m", "baton", "serve"]
-    async with Child.run(command, variables, folder, cpus=SERVER_CPUS) as server:
+    async with Child.run([sys.executable, "-m", "baton", "serve"], variables, folder, cpus=SERVER_CPUS) as server:
         url = f"http://127.0.0.1:{port}"
         await until_healthy(f"{url}/health/ready", every_s=0.005)
         tokens = {role: (folder / "data" / f"{role}.token").read_text().strip() for role in ("admin", "bridge")}

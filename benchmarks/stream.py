@@ -13,6 +13,7 @@ LOAD = Load(100, 10, 1, per_frame=10)
 """10,000 deltas a second in merged frames."""
 MESSAGE_DELTAS = 2000
 _LOOKS = 40
+_LONG = 1_000_000
 _FLAT_BYTES = 2.0
 """Per delta, over the second half: below what one object of each would hold."""
 
@@ -43,9 +44,16 @@ async def measure(options: Options) -> Found:
     chart = Chart("stream-memory", "Memory while deltas go through one process", "deltas", "MiB", (line,))
     return Found(
         tables=(Table("stream", "Deltas through one process", columns, (row,)),),
-        goals=(Goal(f"{options.deltas:,} deltas: memory per delta, second half", _FLAT_BYTES, slope, "bytes"),),
+        goals=_goals(options.deltas, slope),
         charts=() if options.is_quick else (chart,),
     )
+
+
+def _goals(deltas: int, slope: float) -> tuple[Goal, ...]:
+    """None of a short stream: the store's page cache still fills, which has a bound."""
+    if deltas < _LONG:
+        return ()
+    return (Goal(f"{deltas:,} deltas: memory per delta, second half", _FLAT_BYTES, slope, "bytes"),)
 
 
 async def _look(server: Child, producer: Child, timeout_s: float, options: Options) -> list[tuple[float, float]]:

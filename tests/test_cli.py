@@ -1,5 +1,6 @@
 """The command as a person meets it: what it prints, how it refuses, what it leaves behind."""
 
+import gc
 import os
 import re
 import stat
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from baton import __version__
+from baton import __version__, logs, serving
 from baton.cli import main
 from baton.core.commands import AccountRole
 from baton.credentials import ensure_token
@@ -20,6 +21,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BATON_DATA", str(tmp_path / "data"))
     return tmp_path
+
+
+def test_the_collector_need_not_walk_through_what_a_server_has_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = []
+
+    async def serve(*_: object) -> None:
+        frozen.append(gc.get_freeze_count())
+
+    monkeypatch.setattr(serving, "serve", serve)
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
+    try:
+        assert main(["serve"]) == 0
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 10_000
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 import baton
 from baton.core.commands import AccountRole
 from baton.core.errors import ConfigError
-from baton.core.ids import UserId
+from baton.core.ids import ProjectId, UserId, new_object_id
 from baton.core.models import PromptStatus, RunStatus, Usage
 from baton.core.permissions import GrantScope, revoke
 from baton.core.series import BucketWidth, Span
@@ -27,6 +27,7 @@ from baton.storage.sqlite_rows import message_row
 from baton.testing import samples
 from baton.testing.clock import FakeClock
 from baton.testing.samples import START
+from baton.testing.store_rules_search import said
 
 CHECKOUT = Path(baton.__file__).resolve().parent.parent / "migrations"
 NAMES = [migration.name for migration in migrations.discover()]
@@ -387,4 +388,30 @@ async def test_wide_grants_from_before_are_bound_to_those_who_have_only_been_use
     bound = {(grant.created_by, grant.scope.value): grant.user_id for grant in await store.standing_grants()}
     assert {key: user for key, user in bound.items() if user is not None} == {("anna", "all"): "anna"}
     assert len(bound) == 6
+    await store.close()
+
+
+# --- 0008_search_in_project
+
+
+async def test_messages_from_before_the_index_of_projects_are_found_in_theirs(steps: Path, tmp_path: Path) -> None:
+    last = steps / "0008_search_in_project.py"
+    text = last.read_text()
+    last.unlink()
+    path, clock = tmp_path / "old.sqlite3", FakeClock()
+    await migrate_sqlite(path, clock=clock)
+    store = SqliteStore(path, clock=clock)
+    await store.open()
+    home, other = ProjectId(new_object_id()), ProjectId(new_object_id())
+    stayed, moved = await said(store, "pear", project_id=home), await said(store, "pear", project_id=other)
+    await store.commit([Change(conversation_id=moved.id, conversation=replace(moved, project_id=home))])
+    await store.close()
+
+    last.write_text(text)
+    assert await migrate_sqlite(path, clock=clock) == ["0008_search_in_project"]
+    store = SqliteStore(path, clock=clock)
+    await store.open()
+    found = {hit.conversation_id for hit in (await store.search("pear", project_id=home)).items}
+    assert found == {stayed.id, moved.id}
+    assert (await store.search("pear", project_id=other)).items == ()
     await store.close()

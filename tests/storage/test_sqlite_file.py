@@ -30,9 +30,7 @@ from baton.core.lifecycle import OPEN_RUN
 from baton.core.models import Conversation, ConversationStatus, PromptStatus
 from baton.core.series import BucketWidth, Span
 from baton.core.stored import Change, Committed, ConversationFilter, Refused
-from baton.storage import sqlite_search
 from baton.storage.sqlite import SqliteStore
-from baton.storage.sqlite_connection import connect
 from baton.storage.sqlite_migrate import migrate_sqlite
 from baton.storage.sqlite_writer import WriteBounds
 from baton.testing import samples
@@ -449,8 +447,9 @@ async def test_a_search_in_a_small_project_does_not_look_at_what_others_hold(sto
     home = ProjectId(new_object_id())
     await said(store, "quince at home", project_id=home)
 
-    def steps() -> int:
-        connection = connect(path, reads_only=True)
+    async def steps() -> int:
+        reading = SqliteStore(path, clock=FakeClock(), reader_threads=1)
+        await reading.open()
         counted = 0
 
         def count() -> int:
@@ -458,15 +457,15 @@ async def test_a_search_in_a_small_project_does_not_look_at_what_others_hold(sto
             counted += 1
             return 0
 
-        connection.set_progress_handler(count, 1)
-        page = sqlite_search.search(connection, '"quince"', home, sqlite_search.SearchPosition(), 20)
-        connection.close()
+        await reading._readers.run(lambda connection: connection.set_progress_handler(count, 1))
+        page = await reading.search("quince", project_id=home)
+        await reading.close()
         assert len(page.items) == 1
         return counted
 
-    few = steps()
+    few = await steps()
     await said(store, *(f"quince elsewhere {number}" for number in range(2000)))
-    assert steps() - few < 2000, "less than one for each of them"
+    assert await steps() - few < 2000, "less than one for each of them"
 
 
 # --- indexes
