@@ -42,6 +42,8 @@ MAKERS: Final = "makers"
 """Everybody sees it; who made it, and admins, change it."""
 NEWLY: Final = "newly"
 """Makes something of the asker's own."""
+PERSONAL: Final = "personal"
+"""For the sockets of one person; not even admins hear of it."""
 ADMIN: Final = "admin"
 PUBLIC: Final = "public"
 
@@ -55,6 +57,7 @@ REST: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/api/openapi.json"): PUBLIC,
     ("GET", "/api/bridges"): SHARED,
     ("GET", "/api/stats"): ADMIN,
+    ("GET", "/api/stats/series"): ADMIN,
     ("POST", "/api/chat/test-latency"): SHARED,
     ("POST", "/api/login"): PUBLIC,
     ("POST", "/api/logout"): PUBLIC,
@@ -93,6 +96,9 @@ REST: Final[Mapping[tuple[str, str], str]] = {
     ("GET", f"{_ONE}/permissions"): OWN,
     ("POST", f"{_ONE}/permissions"): OWN,
     ("DELETE", f"{_ONE}/permissions/{{grantId}}"): OWN,
+    ("GET", "/api/permissions"): ADMIN,
+    ("POST", "/api/permissions"): ADMIN,
+    ("DELETE", "/api/permissions/{grantId}"): ADMIN,
     ("GET", "/api/audit"): ADMIN,
     ("POST", "/api/attachments"): NEWLY,
     ("GET", "/api/attachments/{attachmentId}"): OWN,
@@ -133,6 +139,9 @@ TOLD: Final[Mapping[str, str]] = {
     "chat:conversation-created": OWN,
     "conversation:updated": OWN,
     "conversation:deleted": OWN,
+    "conversation:seen": PERSONAL,
+    "project:updated": SHARED,
+    "project:deleted": SHARED,
     "permission_escalation": OWN,
     "bridge:status": SHARED,
     "server:draining": SHARED,
@@ -250,7 +259,7 @@ async def test_its_user_and_admins_are_let_in(rest: Stage, route: Route) -> None
 
 async def test_admins_routes_are_forbidden_to_users(rest: Stage) -> None:
     for route in decided(ADMIN):
-        answered = await rest.ask(route.method, route.path.replace("{tokenId}", NEW()), token=ANNAS)
+        answered = await rest.ask(route.method, route.path.replace("{tokenId}", NEW()).replace("{grantId}", NEW()), token=ANNAS)
         assert (answered.status, answered.code) == (403, "forbidden"), name_of(route)
 
 
@@ -452,7 +461,7 @@ async def test_sockets_hear_of_their_users_conversations_and_admins_of_all() -> 
                 heard[name].append((await socket.next_event())[0])
         everything_told = [name for _, name, _ in EVERYWHERE]
         assert heard["anna"] == everything_told
-        assert heard["root"] == everything_told
+        assert heard["root"] == [name for name in everything_told if TOLD[name] != PERSONAL]
         assert heard["ben"] == [name for name in everything_told if TOLD[name] == SHARED]
 
 
