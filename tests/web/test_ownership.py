@@ -259,7 +259,9 @@ async def test_its_user_and_admins_are_let_in(rest: Stage, route: Route) -> None
 
 async def test_admins_routes_are_forbidden_to_users(rest: Stage) -> None:
     for route in decided(ADMIN):
-        answered = await rest.ask(route.method, route.path.replace("{tokenId}", NEW()).replace("{grantId}", NEW()), token=ANNAS)
+        answered = await rest.ask(
+            route.method, route.path.replace("{tokenId}", NEW()).replace("{grantId}", NEW()), token=ANNAS
+        )
         assert (answered.status, answered.code) == (403, "forbidden"), name_of(route)
 
 
