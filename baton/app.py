@@ -22,7 +22,8 @@ from baton.credentials import Credentials
 from baton.database import bring_up_to_date, make_store
 from baton.facts import health_facts
 from baton.inside import make_local_bridge, make_local_page, presence_of
-from baton.jobs import FIRST_CLEAN_UP_S, RENEW_EVERY_S, SILENCE_EVERY_S, SWEEP_EVERY_S, TOKENS_EVERY_S, Jobs
+from baton.jobs import RENEW_EVERY_S, Jobs
+from baton.rounds import start_rounds
 from baton.services.catalog import Services, build_services
 from baton.services.recovery import recover
 from baton.serving import PRESENCE
@@ -36,7 +37,7 @@ from baton.web.rest import Metrics, setup_rest
 from baton.web.rest.health import HealthFacts
 from baton.web.rest.numbers import Numbers
 from baton.web.sockets import SocketServer
-from baton.web.throttle import TELL_EVERY_S, Throttle
+from baton.web.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -191,15 +192,7 @@ class Server:
         await recover(self.store, services.lanes)
         await services.deadlines.resume()
         services.intake.on_lease_lost = self.lease_lost
-        await self.jobs.spawn("flush", services.intake.run)
-        await self.jobs.spawn("dispatch", services.dispatcher.run)
-        await self.jobs.every(SWEEP_EVERY_S, "deadlines", services.deadlines.sweep)
-        await self.jobs.every(SILENCE_EVERY_S, "silence", services.silence.sweep)
-        await self.jobs.every(TOKENS_EVERY_S, "tokens", services.tokens.sweep)
-        await self.jobs.every(TELL_EVERY_S, "refusals", self.access.throttle.tell)
-        every_s = self.settings.limits.clean_up_every_s
-        first_s = min(every_s, FIRST_CLEAN_UP_S)
-        await self.jobs.every(every_s, "clean-up", services.cleaning.clean_up, first_s=first_s)
+        await start_rounds(self.jobs, services, self.access.throttle, self.settings.limits)
         if self.local is not None:
             await self.local.start()
         if self.page is not None:

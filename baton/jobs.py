@@ -17,12 +17,7 @@ from baton.core.ports import Clock
 
 logger = logging.getLogger(__name__)
 
-SWEEP_EVERY_S: Final = 1.0
 RENEW_EVERY_S: Final = 5.0
-SILENCE_EVERY_S: Final = 5.0
-TOKENS_EVERY_S: Final = 30.0
-FIRST_CLEAN_UP_S: Final = 300.0
-"""After a start people and bridges come back first."""
 FAILURES_TOLD: Final = 3
 """Rounds of a job that have failed one after the other until /health tells."""
 LATE_S: Final = 60.0
