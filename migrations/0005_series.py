@@ -11,7 +11,7 @@ _PLACES: Final = {
 _TYPES: Final = {"finishedAt": "TEXT", "costUsd": "REAL"}
 
 _VALUES: Final = ", ".join(f"{name} = json_extract(doc, '{at}')" for name, at in _PLACES.items())
-_FILL: Final = f"UPDATE runs SET {_VALUES}"  # noqa: S608 - of constants
+_FILL: Final = f"UPDATE runs SET {_VALUES}"  # nosec B608  # noqa: S608 - of constants
 _TRIGGER: Final = """
     CREATE TRIGGER runs_series_{event} AFTER {when} ON runs WHEN json_extract(new.doc, '$.finishedAt') IS NOT NULL
     BEGIN {fill} WHERE requestId = new.requestId; END

@@ -13,7 +13,7 @@ _TITLE: Final = f"json_extract({_SAFE_DOC}, '$.title')"
 # An owner as one word that no tokenizer takes apart (`sqlite_search.owner_word`).
 _OWNER: Final = "'u' || lower(hex(coalesce({name}, '')))"
 _OWNER_OF_MESSAGE: Final = (
-    "(SELECT " + _OWNER.format(name="c.userId") + " FROM conversations AS c WHERE c.id = {row}conversationId)"  # noqa: S608 - of constants
+    "(SELECT " + _OWNER.format(name="c.userId") + " FROM conversations AS c WHERE c.id = {row}conversationId)"  # nosec B608  # noqa: S608 - of constants
 )
 _OWNER_OF_CONVERSATION: Final = _OWNER.format(name="json_extract({doc}, '$.userId')")
 

@@ -157,8 +157,8 @@ class Action(StrEnum):
     LOGIN = "login"
     LOGIN_FAILED = "login.failed"
     LOGOUT = "logout"
-    TOKEN_CREATED = "token.created"  # noqa: S105 - the name of an action
-    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - the name of an action
+    TOKEN_CREATED = "token.created"  # nosec B105  # noqa: S105 - the name of an action
+    TOKEN_REVOKED = "token.revoked"  # nosec B105  # noqa: S105 - the name of an action
     CONVERSATION_DELETED = "conversation.deleted"
     CONVERSATION_RESTORED = "conversation.restored"
     CONVERSATION_EXPORTED = "conversation.exported"

@@ -24,7 +24,7 @@ def read_seen(
     """See the port."""
     places = ", ".join("?" * len(conversation_ids))
     rows = connection.execute(
-        f"SELECT conversationId, seq FROM conversation_reads WHERE conversationId IN ({places}) AND userId = ?",  # noqa: S608 - of constants
+        f"SELECT conversationId, seq FROM conversation_reads WHERE conversationId IN ({places}) AND userId = ?",  # nosec B608  # noqa: S608 - of constants
         [*conversation_ids, user_id],
     )
     return {ConversationId(conversation_id.decode()): seq for conversation_id, seq in rows}

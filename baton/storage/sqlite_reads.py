@@ -162,7 +162,7 @@ def read_runs_of(
 ) -> dict[RequestId, EncodedJson]:
     """See the port. The plus keeps SQLite to the primary key: the index of the conversation leads to all its runs."""
     rows = connection.execute(
-        f"SELECT requestId, doc FROM runs WHERE requestId IN ({', '.join('?' * len(request_ids))}) "  # noqa: S608 - of constants
+        f"SELECT requestId, doc FROM runs WHERE requestId IN ({', '.join('?' * len(request_ids))}) "  # nosec B608  # noqa: S608 - of constants
         "AND +conversationId = ?",
         [*request_ids, conversation_id],
     )
@@ -246,7 +246,7 @@ def list_runs(
         row
         for status in statuses
         for row in connection.execute(
-            f"SELECT queuedAt, doc FROM runs WHERE {owned}status = ? ORDER BY queuedAt LIMIT ?",  # noqa: S608 - of constants
+            f"SELECT queuedAt, doc FROM runs WHERE {owned}status = ? ORDER BY queuedAt LIMIT ?",  # nosec B608  # noqa: S608 - of constants
             [*owner, status.value, max(limit, 0)],
         )
     ]
