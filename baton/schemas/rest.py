@@ -20,7 +20,7 @@ from baton.core.series import BucketWidth
 from baton.core.stored import ConversationFilter
 from baton.core.tokens import CreateToken
 from baton.schemas.browser import SendMessageSchema
-from baton.schemas.fields import Mode, Moment, Name, ObjectId, Path, Payload, RequestName, Text, WholeNumber
+from baton.schemas.fields import Flag, Mode, Moment, Name, ObjectId, Path, Payload, RequestName, Text, WholeNumber
 
 MAX_CONVERSATIONS = 200
 MAX_MESSAGES = 500
@@ -341,4 +341,4 @@ class CreateTokenSchema(Payload):
     name = TokenName(required=True)
     role = fields.Enum(AccountRole, by_value=True, required=True)
     expires_in_days = WholeNumber(least=1, most=MAX_TOKEN_DAYS, allow_none=True)
-    same_user = fields.Boolean(truthy={True}, falsy={False})
+    same_user = Flag()

@@ -157,8 +157,10 @@ async def test_stuck_permissions_and_then_stuck_requests_are_cleared_one_after_t
     await shell.type("curl -X POST http://localhost:3001/api/chat/conversations/reset-active")
     run = await run_of(shell, conversation, "aborted", "failed")
     assert run["status"] in ("aborted", "failed")
-    (entry,) = await shell.find("audit_log")
+    (entry,) = await shell.find("audit_log", action="prompt.decided")
     assert entry["outcome"] == "timeout"
+    (reset,) = await shell.find("audit_log", outcome="done")
+    assert reset["action"] == "runs.reset"
 
 
 async def test_the_permission_mode_is_reset_as_the_guide_does_it(shell: Shell) -> None:

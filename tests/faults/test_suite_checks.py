@@ -25,7 +25,7 @@ def message(name: str, role: str, text: str, *, ordinal: int) -> Json:
 
 
 def run(status: str = "completed", code: str | None = None) -> Json:
-    return {"requestId": REQUEST, "status": status, "error": {"code": code} if code else None}
+    return {"requestId": REQUEST, "seq": 9, "status": status, "error": {"code": code} if code else None}
 
 
 def prompt(status: str = "answered", option: str | None = "deny", handler: str = "user_selection") -> Json:

@@ -289,7 +289,7 @@ async def _rooms(folder: Path, mutator: Mutator) -> AsyncIterator[_Rooms]:
         hub.attach(services.intake, fanout)
         await recover(store, services.lanes)
         await services.deadlines.resume()
-        access = Access(services.tokens, host="127.0.0.1", port=1)
+        access = Access(services.tokens, services.logins, host="127.0.0.1", port=1)
         sockets = SocketServer(services, fanout, access, LIMITS, clock)
         rooms = _Rooms(services, hub, sockets, mutator, services.snapshots.epoch)
         await rooms.begin()

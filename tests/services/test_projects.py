@@ -83,7 +83,7 @@ async def test_everybody_is_told_what_became_of_a_project_and_nothing_twice(
     projects: Projects, browser: Browser
 ) -> None:
     made = await projects.create(ANNA, CreateProject(name="Garden"))
-    await projects.patch(BEN, made.id, PatchProject())
-    renamed = await projects.patch(BEN, made.id, PatchProject(name="Park"))
-    await projects.delete(BEN, made.id)
+    await projects.patch(ANNA, made.id, PatchProject())
+    renamed = await projects.patch(ANNA, made.id, PatchProject(name="Park"))
+    await projects.delete(ANNA, made.id)
     assert browser.events == [ProjectUpdated(made), ProjectUpdated(renamed), ProjectDeleted(made.id)]

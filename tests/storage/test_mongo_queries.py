@@ -23,12 +23,14 @@ from baton.core.ids import (
 from baton.core.models import ConversationStatus, PromptStatus, RunStatus
 from baton.core.permissions import GrantId
 from baton.core.ports import Store
+from baton.core.series import BucketWidth, Span
 from baton.core.stored import Change, Committed, ConversationFilter, Known, Refused
 from baton.storage.migrate import migrate
 from baton.storage.mongo import MongoStore, mongo_migrations
 from baton.testing import samples
 from baton.testing.clock import FakeClock
 from baton.testing.store_contract import Connect, StoreContract
+from baton.testing.store_rules_owners import login
 from tests.storage.mongo_watcher import READS, WRITES, Call, WatchedClient
 
 URI = "mongodb://mock"
@@ -167,17 +169,22 @@ VERBS: Mapping[str, Callable[[MongoStore], Awaitable[object]]] = {
     "history": lambda store: store.history(ConversationId(ID), before=9, after=2),
     "message": lambda store: store.message(MessageId(ID)),
     "run": lambda store: store.run(RequestId("r")),
+    "runs_of": lambda store: store.runs_of(ConversationId(ID), [RequestId("r")]),
     "runs": lambda store: store.runs(frozenset(RunStatus)),
     "prompt": lambda store: store.prompt(PromptId(ID)),
     "prompts": lambda store: store.prompts(PromptStatus.PENDING, ConversationId(ID)),
     "conversation": lambda store: store.conversation(ConversationId(ID)),
     "conversations": lambda store: store.conversations(ConversationFilter(project_id=ProjectId(ID))),
+    "note_seen": lambda store: store.note_seen(samples.ANNA, ConversationId(ID), 3),
+    "seen": lambda store: store.seen(samples.ANNA, [ConversationId(ID)]),
     "purge_conversation": lambda store: store.purge_conversation(ConversationId(ID)),
     "standing_grants": lambda store: store.standing_grants(),
     "grants": lambda store: store.grants(ConversationId(ID), ProjectId(ID)),
     "grant": lambda store: store.grant(GrantId(ID)),
     "put_grant": lambda store: store.put_grant(samples.grant()),
     "audit": lambda store: store.audit(conversation_id=ConversationId(ID)),
+    "append_to_audit": lambda store: store.append_to_audit(samples.audit_entry(ConversationId(ID))),
+    "remove_old_audit": lambda store: store.remove_old_audit(NOW, 10),
     "bypassing": lambda store: store.bypassing(),
     "note_alive": lambda store: store.note_alive(NOW),
     "alive_at": lambda store: store.alive_at(),
@@ -187,8 +194,10 @@ VERBS: Mapping[str, Callable[[MongoStore], Awaitable[object]]] = {
     "delete_project": lambda store: store.delete_project(ProjectId(ID)),
     "put_attachment": lambda store: store.put_attachment(samples.attachment(), b"1234"),
     "attachment": lambda store: store.attachment(AttachmentId(ID)),
+    "is_used_by": lambda store: store.is_used_by(AttachmentId(ID), samples.ANNA),
     "attachment_content": lambda store: store.attachment_content(AttachmentId(ID)),
     "search": lambda store: store.search("some words", project_id=ProjectId(ID)),
+    "series": lambda store: store.series(Span(since=NOW, width=BucketWidth.HOUR, count=2)),
     "counts": lambda store: store.counts(),
     "probe": lambda store: store.probe(),
     "add_token": lambda store: store.add_token(samples.api_token()),
@@ -198,6 +207,9 @@ VERBS: Mapping[str, Callable[[MongoStore], Awaitable[object]]] = {
     "bind_token": lambda store: store.bind_token(TokenId(ID), BridgeId("b")),
     "revoke_token": lambda store: store.revoke_token(TokenId(ID), NOW),
     "note_token_use": lambda store: store.note_token_use({TokenId(ID): NOW}),
+    "add_login": lambda store: store.add_login(login()),
+    "logins": lambda store: store.logins(),
+    "remove_logins": lambda store: store.remove_logins([login().id]),
     "use_attachments": lambda store: store.use_attachments(ConversationId(ID), [AttachmentId(ID)]),
     "remove_unused_attachments": lambda store: store.remove_unused_attachments(NOW, 10),
     "remove_stray_content": lambda store: store.remove_stray_content(NOW, 10),

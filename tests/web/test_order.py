@@ -12,8 +12,8 @@ import pytest
 
 from baton.core.commands import JoinConversation
 from baton.core.errors import NotFound, StoreUnavailable
-from baton.core.events import ConversationDeleted, ConversationSeen
-from baton.core.ids import ConversationId
+from baton.core.events import ConversationDeleted, ConversationSeen, ProjectDeleted
+from baton.core.ids import ConversationId, ProjectId
 from baton.core.limits import Limits
 from baton.services.snapshots import Snapshot
 from baton.testing import samples
@@ -465,7 +465,7 @@ async def test_what_one_user_has_seen_is_told_to_that_users_sockets_alone() -> N
     async with open_stage() as stage:
         one, two = await stage.websocket(), await stage.websocket()
         other = await stage.websocket(token=OTHER_TOKEN)
-        stage.fanout.publish([ConversationSeen(ANNA.user_id, CONVERSATION, 7), ConversationDeleted(OTHER, None)])
+        stage.fanout.publish([ConversationSeen(ANNA.user_id, CONVERSATION, 7), ProjectDeleted(ProjectId(OTHER))])
         seen = ("conversation:seen", {"conversationId": CONVERSATION, "seq": 7})
         assert [await one.next_event(), await two.next_event()] == [seen, seen]
-        assert [(await raw.next_event())[0] for raw in (one, two, other)] == ["conversation:deleted"] * 3
+        assert [(await raw.next_event())[0] for raw in (one, two, other)] == ["project:deleted"] * 3
