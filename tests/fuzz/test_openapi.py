@@ -34,7 +34,8 @@ def test_the_server_answers_as_its_openapi_document_says(tmp_path: Path) -> None
         command += [f"{server.url}/api/openapi.json", "--seed", SEED, "--max-examples", EXAMPLES or "3"]
         command += ["--header", f"Authorization: Bearer {TOKEN}", "--checks", "all", "--continue-on-failure"]
         command += ["--phases", PHASES, "--exclude-checks", ",".join(NOT_ASKED)]
-        command += ["--suppress-health-check", "all", "--no-shrink", "--no-color", "--workers", "2"]
+        # One thread: CPython 3.11 counts the depth of all threads' `ast.parse` as one, and fails where they meet.
+        command += ["--suppress-health-check", "all", "--no-shrink", "--no-color", "--workers", "1"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=MOST_S, check=False)
         print(done.stdout[-600:])
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
