@@ -28,7 +28,7 @@ from playwright.async_api import Browser, BrowserContext, CDPSession, Page, asyn
 
 from baton.agents.demo_text import markdown_text
 from benchmarks.processes import Child, baton_server
-from benchmarks.relay import begin_run
+from benchmarks.systems import begin_run
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
