@@ -78,13 +78,50 @@ async def test_an_address_with_a_message_opens_there(stage: Stage, page: Page) -
     await expect(message(other, 500)).to_be_in_viewport()
 
 
+async def read_back_to(page: Page, number: int) -> None:
+    """Turn the wheel until that message or an older one is there: a fast wheel passes by a single message."""
+    async with asyncio.timeout(60):
+        while await oldest(page) > number:
+            await page.mouse.wheel(0, -4000)
+            await asyncio.sleep(0.05)
+
+
+async def oldest(page: Page) -> int:
+    """The number of the oldest message that exists on the page."""
+    said = await log(page).get_by_role("article").all_inner_texts()
+    return min((int(number) for text in said for number in re.findall(r"\((\d+)\)", text)), default=MESSAGES)
+
+
 async def test_reading_back_loads_what_is_older_and_keeps_the_place(page: Page) -> None:
     await log(page).hover()
     for number in (850, 700, 500):
-        async with asyncio.timeout(60):
-            while not await message(page, number).count():
-                await page.mouse.wheel(0, -4000)
-                await asyncio.sleep(0.05)
+        await read_back_to(page, number)
     assert await log(page).get_by_role("article").count() < 100, "only what is near the screen exists"
     await box(page).fill("still quick")
     await expect(box(page)).to_have_value("still quick")
+
+
+async def test_older_messages_that_did_not_come_can_be_asked_for_again(page: Page) -> None:
+    older = re.compile(r"/messages\?limit=")
+    await page.route(older, lambda route: route.abort())
+    await log(page).hover()
+    again = log(page).get_by_role("button", name="Try again")
+    async with asyncio.timeout(60):
+        while not await again.count():
+            await page.mouse.wheel(0, -4000)
+            await asyncio.sleep(0.05)
+    # Where nothing more can be scrolled, no scrolling asks again.
+    await page.mouse.wheel(0, -40_000)
+    before = await oldest(page)
+    await page.unroute(older)
+    await again.click()
+    await expect(again).to_have_count(0)
+    await read_back_to(page, before - 1)
+
+
+async def test_a_screen_higher_than_what_came_is_filled(stage: Stage, page: Page) -> None:
+    tall = await stage.open(page.url.removeprefix(stage.url), viewport={"width": 1000, "height": 20_000})
+    await expect(message(tall, MESSAGES)).to_be_in_viewport()
+    async with asyncio.timeout(30):
+        while await oldest(tall) > MESSAGES - 150:
+            await asyncio.sleep(0.1)

@@ -109,7 +109,7 @@ function socketActions(client: Client) {
 function threadActions(client: Client) {
   const loadOlder = async (conversationId: string, limit = OLDER_PAGE): Promise<boolean> => {
     const thread = client.store.getState().open.get(conversationId);
-    if (!thread?.hasOlder || thread.isLoadingOlder) return false;
+    if (!thread?.hasOlder) return false;
     return client.loadOlder(conversationId, floorOf(thread), limit);
   };
   return {

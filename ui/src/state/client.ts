@@ -80,6 +80,7 @@ export class Client {
   private readonly leaving = new Map<string, ReturnType<typeof setTimeout>>();
   private readonly holders = new Map<string, number>();
   private readonly waiters = new Map<string, ((sent: Sent) => void)[]>();
+  private readonly olderLoads = new Map<string, Promise<boolean>>();
   private readonly asking = new Set<string>();
   private readonly seenSeqs = new Map<string, number>();
   private readonly seenTimers = new Set<string>();
@@ -256,13 +257,22 @@ export class Client {
     this.dispatch({ type: "closed", conversationId });
   }
 
-  /** Loads a page of older messages; whether something came. */
-  async loadOlder(conversationId: string, before: number | null, limit: number): Promise<boolean> {
+  /** Loads a page of older messages; whether something came. Who asks while one is under way waits for that one. */
+  loadOlder(conversationId: string, before: number | null, limit: number): Promise<boolean> {
+    const underWay = this.olderLoads.get(conversationId);
+    if (underWay !== undefined) return underWay;
+    const load = this.fetchOlder(conversationId, before, limit);
+    this.olderLoads.set(conversationId, load);
+    return load;
+  }
+
+  private async fetchOlder(conversationId: string, before: number | null, limit: number): Promise<boolean> {
     this.dispatch({ type: "olderAsked", conversationId });
     const answer = await request<MessagesAnswer>(
       "GET",
       `/api/chat/conversations/${conversationId}/messages?limit=${limit}${before === null ? "" : `&before=${before}`}`,
     );
+    this.olderLoads.delete(conversationId);
     if (answer.ok) {
       const { messages, runs, next } = answer;
       this.dispatch({ type: "older", conversationId, before, messages, runs, next });

@@ -37,7 +37,7 @@ export function ThreadView({ conversationId, messageId }: ThreadViewProps) {
 }
 
 function Messages({ thread, messageId }: { readonly thread: Thread; readonly messageId: string | null }) {
-  const { conversationId, prompts, runs } = thread;
+  const { conversationId, prompts, runs, hasOlder, isLoadingOlder, isJoined, olderError, olderLoads } = thread;
   const outbox = useSelector((state) => outboxOf(state, conversationId));
   const ids = visibleIds(thread);
   // eslint-disable-next-line react-hooks/exhaustive-deps
@@ -52,12 +52,15 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
   const lastTop = useRef(0);
   // Lists also scroll by themselves, when they learn how high something is. Only a person lets go of the end.
   const lastInput = useRef(0);
+  // On the way to a message: passing the end on that way is not to stay there.
+  const seeks = useRef(messageId !== null);
   const onInput = () => {
     lastInput.current = performance.now();
+    seeks.current = false;
   };
   const [isAway, setAway] = useState(false);
   const [leftAt, setLeftAt] = useState(0);
-  const [isPrepending, setPrepending] = useState(false);
+  const [shownLoads, setShownLoads] = useState(olderLoads);
 
   const toEnd = useCallback(() => {
     const element = scroller.current;
@@ -70,6 +73,7 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
 
   const jump = useCallback(() => {
     sticks.current = true;
+    seeks.current = false;
     setAway(false);
     lastInput.current = 0;
     list.current?.scrollToIndex(rowCount - 1, LAST);
@@ -78,7 +82,6 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
 
   // What stands above the list moves all of it; the list must know, or it stops so far before the place it scrolls to.
   const [above, setAbove] = useState(0);
-  const { hasOlder } = thread;
   const isEmpty = rowCount === 0;
   useLayoutEffect(() => {
     const [inner, outer] = [beginning.current, scroller.current];
@@ -104,35 +107,43 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
     // eslint-disable-next-line react-hooks/exhaustive-deps -- only a new message of one's own jumps
   }, [lastUnsent]);
 
-  const { olderLoads } = thread;
-  useEffect(() => setPrepending(false), [olderLoads]);
+  const askOlder = () => {
+    if (hasOlder && !isLoadingOlder && isJoined) void loadOlder(conversationId);
+  };
+  // Who waits at the very beginning scrolls no more: what came may not have been enough, or the link was away.
+  useEffect(() => {
+    setShownLoads(olderLoads);
+    const element = scroller.current;
+    if (element === null || olderError !== null) return;
+    const isWaiting = sticks.current ? element.scrollHeight <= element.clientHeight : element.scrollTop < BEGIN_PX;
+    if (isWaiting) askOlder();
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- once per page that came, and per link
+  }, [olderLoads, isJoined]);
 
   const onScroll = () => {
     const element = scroller.current;
     if (element === null) return;
     const isAtEnd = element.scrollHeight - element.scrollTop - element.clientHeight < END_PX;
-    if (isAtEnd) sticks.current = true;
+    if (isAtEnd && !seeks.current) sticks.current = true;
     else if (element.scrollTop < lastTop.current - 1 && performance.now() - lastInput.current < INPUT_MS) sticks.current = false;
     lastTop.current = element.scrollTop;
     if (sticks.current === isAway) {
       setAway(!sticks.current);
       setLeftAt(messageOf(thread, visibleIds(thread).at(-1) ?? "")?.ordinal ?? 0);
     }
-    if (element.scrollTop < BEGIN_PX && thread.hasOlder && !thread.isLoadingOlder && thread.isJoined) {
-      setPrepending(true);
-      void loadOlder(conversationId);
-    }
+    if (element.scrollTop < BEGIN_PX && olderError === null) askOlder();
   };
 
   useEffect(() => {
-    if (messageId === null || !thread.isJoined) return;
+    if (messageId === null || !isJoined) return;
     let isWanted = true;
     sticks.current = false;
+    seeks.current = true;
     void loadAround(conversationId, messageId).then(() => isWanted && setTarget(messageId));
     return () => {
       isWanted = false;
     };
-  }, [conversationId, messageId, thread.isJoined, loadAround]);
+  }, [conversationId, messageId, isJoined, loadAround]);
   const [target, setTarget] = useState<string | null>(null);
   const targetIndex = target === null ? -1 : rows.findIndex((row) => row.key === target);
   useEffect(() => {
@@ -148,10 +159,10 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
     <div className="thread-frame">
       <div className="thread" ref={scroller} onScroll={onScroll} onWheel={onInput} onTouchMove={onInput} onPointerDown={onInput} onKeyDown={onInput} role="log" aria-live="off" aria-label="Messages" tabIndex={0}>
         <div ref={content} className="thread-content">
-          {thread.hasOlder && <p className="older" role="status">{thread.olderError?.message ?? "Loading older messages"}</p>}
+          {hasOlder && <Older problem={olderError?.message} onRetry={askOlder} />}
           {isEmpty && <p className="blank quiet">Nothing was said yet.</p>}
           <div ref={beginning} />
-          <Virtualizer ref={list} scrollRef={scroller} data={rows} shift={isPrepending} bufferSize={600} startMargin={above}>
+          <Virtualizer ref={list} scrollRef={scroller} data={rows} shift={olderLoads !== shownLoads} bufferSize={600} startMargin={above}>
             {(row) => <ThreadRow key={row.key} row={row} conversationId={conversationId} isTarget={row.key === target} />}
           </Virtualizer>
           <Working thread={thread} />
@@ -165,6 +176,21 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
       )}
       <Announcer conversationId={conversationId} />
     </div>
+  );
+}
+
+interface OlderProps {
+  readonly problem: string | undefined;
+  readonly onRetry: () => void;
+}
+
+/** What stands above the oldest message there is. */
+function Older({ problem, onRetry }: OlderProps) {
+  if (problem === undefined) return <p className="older" role="status">Loading older messages</p>;
+  return (
+    <p className="older" role="alert">
+      {problem} <button type="button" className="button" onClick={onRetry}>Try again</button>
+    </p>
   );
 }
 
