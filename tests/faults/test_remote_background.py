@@ -127,17 +127,19 @@ async def test_it_completes_though_the_server_was_killed_twice(
 
 @pytest.mark.parametrize("is_online", [True, False])
 async def test_it_ends_with_a_killed_bridge_and_keeps_what_was_said(
-    tmp_path: Path, work: Path, variables: dict[str, str], is_online: bool
+    tmp_path: Path, work: Path, variables: dict[str, str], api: FakeMessagesApi, is_online: bool
 ) -> None:
+    api.script("notified", Reply(parts=(Text(STORY),), pause_s=0.05))  # not at its end before the kill
     async with something_left(tmp_path, work, variables) as (w, conversation_id):
         if not is_online:
             # Begun offline: the server hears of the run for the first time from the next process.
             w.wire.take_down()
+        before = (await w.bridge.until(lambda health: True))["spool"]["bytes"]
         await end_command(work)
         if is_online:
             await w.until_shown(10, await begun(w))
         else:
-            await w.bridge.until(lambda health: health["spool"]["bytes"] > 1000)
+            await w.bridge.until(lambda health: health["spool"]["bytes"] > before + 2000)
         await w.restart_bridge()
         name = await begun(w)
         run = await w.until_ended(name, "failed")

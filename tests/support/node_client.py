@@ -95,9 +95,9 @@ class NodeClient:
         await self._process.stdin.drain()
 
     async def read(self) -> None:
-        """Take in what the client tells; for the task that owns it."""
+        """Take in what the client tells; for the task that owns it. Its last line is half where it ended meanwhile."""
         assert self._process.stdout is not None, "it is a pipe"
-        while line := await self._process.stdout.readline():
+        while (line := await self._process.stdout.readline()).endswith(b"\n"):
             async with self._changed:
                 self._take(json.loads(line))
                 self._changed.notify_all()
