@@ -125,7 +125,7 @@ bench-page: $(VENV)/.dev $(PAGE) ## Measure the page in Chromium (ARGS="--agains
 
 .PHONY: test
 test: $(VENV)/.dev $(CLIENTS)/node_modules/.installed $(PAGE) ## Run all tests (ARGS="-k prompt" and the like; WORKERS=0 in one process)
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: test-mongo
 test-mongo: $(VENV)/.dev ## Run the store's contract on every store and server to be had (ARGS="ferretdb": only that one)

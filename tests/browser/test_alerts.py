@@ -2,9 +2,9 @@
 
 import re
 
-import pytest
 from playwright.async_api import Page, expect
 
+from tests.browser.fixtures import browser_fixture
 from tests.browser.stage import Stage, begin, is_done, key, prompt, until
 
 # What the browser would show and play is kept instead, and the page is hidden when the test says so.
@@ -32,7 +32,7 @@ ASK = "/demo ask rate=6"
 TITLE = "Run rm -r build/1?"
 
 
-@pytest.fixture
+@browser_fixture()
 async def page(stage: Stage) -> Page:
     opened = await stage.open()
     await opened.context.add_init_script(STUBS)

@@ -4,9 +4,9 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from playwright.async_api import Browser, JSHandle, Locator, Page, expect
 
+from tests.browser.fixtures import browser_fixture
 from tests.browser.stage import Stage, begin, box, is_done, log
 from tests.support.server_process import server_process
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
@@ -14,13 +14,13 @@ from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 LIMIT = 20 << 20
 
 
-@pytest.fixture
+@browser_fixture()
 async def network() -> AsyncIterator[TcpProxy]:
     async with tcp_proxy() as proxy:
         yield proxy
 
 
-@pytest.fixture
+@browser_fixture()
 async def stage(tmp_path: Path, browser: Browser, network: TcpProxy) -> AsyncIterator[Stage]:
     async with server_process(tmp_path, PUBLIC_URL=network.url, BATON_ATTACHMENT_MAX_BYTES=str(LIMIT)) as server:
         network.target_port = server.port
@@ -29,7 +29,7 @@ async def stage(tmp_path: Path, browser: Browser, network: TcpProxy) -> AsyncIte
         await made.close()
 
 
-@pytest.fixture
+@browser_fixture()
 async def page(stage: Stage) -> Page:
     return await stage.open()
 

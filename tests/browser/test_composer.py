@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
+from tests.browser.fixtures import browser_fixture
 from tests.browser.stage import Stage, begin, box, is_done, log, send
 from tests.support.quiet_bridge import quiet_bridge
 from tests.support.server_process import server_process
@@ -86,7 +86,7 @@ async def test_shift_tab_goes_through_the_modes_and_the_other_window_follows(sta
     await expect(mode(page, "Accept edits")).to_be_visible()
 
 
-@pytest.fixture
+@browser_fixture()
 async def chooser(tmp_path: Path, browser: Browser) -> AsyncIterator[Stage]:
     """A server whose one bridge has an agent with two models."""
     agent = {"id": "two", "title": "Two", "available": True, "models": ["opus-4", "sonnet-4"], "modes": ["default"]}

@@ -7,16 +7,16 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
+from tests.browser.fixtures import browser_fixture
 from tests.browser.stage import Stage, box, log
 from tests.support.server_process import server_process
 
 MESSAGES = 1000
 
 
-@pytest.fixture
+@browser_fixture()
 async def stage(tmp_path: Path, browser: Browser) -> AsyncIterator[Stage]:
     """A server with a conversation of a thousand messages, which say their number in brackets."""
     command = (
@@ -41,7 +41,7 @@ async def stage(tmp_path: Path, browser: Browser) -> AsyncIterator[Stage]:
         await made.close()
 
 
-@pytest.fixture
+@browser_fixture()
 async def page(stage: Stage) -> Page:
     """The long conversation."""
     opened = await stage.open()

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-import pytest
 from playwright.async_api import Browser, Page, expect
 
+from tests.browser.fixtures import browser_fixture
 from tests.browser.stage import Stage, answers, begin, box, is_done, log
 from tests.support.server_process import server_process
 from tests.support.speaking_bridge import Frame, says, speaking_bridge, text
@@ -56,7 +56,7 @@ BROKEN = (
 Speak = Callable[[Sequence[Frame]], AbstractAsyncContextManager[Page]]
 
 
-@pytest.fixture
+@browser_fixture()
 async def stage(tmp_path: Path, browser: Browser) -> AsyncIterator[Stage]:
     """A server whose only agent says what a test gives it."""
     async with server_process(tmp_path, BATON_BRIDGE="none") as server:
@@ -65,7 +65,7 @@ async def stage(tmp_path: Path, browser: Browser) -> AsyncIterator[Stage]:
         await made.close()
 
 
-@pytest.fixture
+@browser_fixture()
 async def speak(stage: Stage) -> Speak:
     """Opens the page after the agent has said those frames."""
 

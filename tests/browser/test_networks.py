@@ -5,22 +5,22 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from playwright.async_api import Browser, Page, expect
 
+from tests.browser.fixtures import browser_fixture
 from tests.browser.stage import Stage, answers, begin, is_done, log, send
 from tests.support.server_process import server_process
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 
 
-@pytest.fixture
+@browser_fixture()
 async def network() -> AsyncIterator[TcpProxy]:
     """What is between the browser and the server."""
     async with tcp_proxy() as proxy:
         yield proxy
 
 
-@pytest.fixture
+@browser_fixture()
 async def stage(tmp_path: Path, browser: Browser, network: TcpProxy) -> AsyncIterator[Stage]:
     """A server that is reached through the network."""
     async with server_process(tmp_path, PUBLIC_URL=network.url) as server:
@@ -30,7 +30,7 @@ async def stage(tmp_path: Path, browser: Browser, network: TcpProxy) -> AsyncIte
         await made.close()
 
 
-@pytest.fixture
+@browser_fixture()
 async def page(stage: Stage) -> Page:
     return await stage.open()
 

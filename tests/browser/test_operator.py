@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
+from tests.browser.fixtures import browser_fixture
 from tests.browser.stage import Stage, begin, box, is_done, key, log, prompt, send
 from tests.browser.test_for_everyone import PHONE, serious
 from tests.support.server_process import server_process
@@ -16,7 +17,7 @@ from tests.support.session_files import SessionFile
 ASKED = "Run rm -r build/1?"
 
 
-@pytest.fixture
+@browser_fixture()
 async def claude_stage(tmp_path: Path, browser: Browser) -> AsyncIterator[Stage]:
     """A server whose bridge has Claude Code too, not logged in, with two sessions of a terminal in its folder."""
     config = tmp_path / "claude"

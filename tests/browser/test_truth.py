@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
+from tests.browser.fixtures import browser_fixture
 from tests.browser.stage import Stage, answers, begin, box, is_done, log, prompt, send
 from tests.support.bridge_process import bridge_process
 from tests.support.quiet_bridge import quiet_bridge
@@ -18,7 +19,7 @@ PATIENCE_MS = 60_000
 """For what a process that starts or dies must do first."""
 
 
-@pytest.fixture
+@browser_fixture()
 async def alone(tmp_path: Path, browser: Browser) -> AsyncIterator[Stage]:
     """A server without a bridge, which soon notices one that is gone."""
     soon = {"BATON_HEARTBEAT_S": "5", "BATON_AWAY_AFTER_S": "2"}
