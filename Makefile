@@ -12,8 +12,8 @@ CLIENTS := tests/clients
 UI := ui
 PAGE := baton/web/static/app/index.html
 ARGS ?=
-# Half of the tests wait for real time (a link that is gone, a process that sleeps): two at a time take half as long.
-WORKERS ?= 2
+# Most tests wait for processes and for real time (a link that is gone): three at a time keep two cores busy.
+WORKERS ?= 3
 
 # --- environment ----------------------------------------------------------------------------------------------
 

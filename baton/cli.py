@@ -84,13 +84,15 @@ def _limits_epilog() -> str:
 
 def _serve(chosen: argparse.Namespace) -> int:
     settings = load_settings(chosen)
+    # What is imported stays to the end: the collector need not walk through it, neither while it comes, which makes
+    # the start longer, nor later, which would hold up every stream for tens of milliseconds each time.
+    gc.disable()
     from baton import logs, serving
     from baton.app import create_app
 
-    logs.configure(settings.log_level, settings.log_format)
-    # What was imported stays to the end: the collector need not walk through it, which would hold up every stream
-    # for tens of milliseconds each time.
     gc.freeze()
+    gc.enable()
+    logs.configure(settings.log_level, settings.log_format)
     asyncio.run(serving.serve(settings, create_app, _tell))
     return 0
 
