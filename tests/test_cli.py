@@ -24,10 +24,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_collector_need_not_walk_through_what_a_server_has_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen = []
+    frozen: list[tuple[int, bool]] = []
 
     async def serve(*_: object) -> None:
-        frozen.append(gc.get_freeze_count())
+        frozen.append((gc.get_freeze_count(), gc.isenabled()))
 
     monkeypatch.setattr(serving, "serve", serve)
     monkeypatch.setattr(logs, "configure", lambda *_: None)
@@ -35,7 +35,9 @@ def test_the_collector_need_not_walk_through_what_a_server_has_imported(monkeypa
         assert main(["serve"]) == 0
     finally:
         gc.unfreeze()
-    assert frozen[0] > 10_000
+    ((objects, is_enabled),) = frozen
+    assert objects > 10_000
+    assert is_enabled, "it was off only while things were imported"
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
