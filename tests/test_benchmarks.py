@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import hot_path
 from benchmarks.plots import Chart, Line, draw
 from benchmarks.report import PAGE, page_with
 from benchmarks.results import RESULTS, Found, Goal, Options, Table, keep, load
@@ -57,3 +58,7 @@ def test_a_plot_is_a_sound_document_with_its_points_inside(is_log: bool) -> None
     circles = [element for element in root.iter() if element.tag.endswith("circle")]
     assert len(circles) == 3
     assert all(0 <= float(c.attrib["cx"]) <= width and 0 <= float(c.attrib["cy"]) <= height for c in circles)
+
+
+async def test_the_hot_path_can_be_measured() -> None:
+    assert 0 < await hot_path.measure(2, 2, 1, flushes=3, rounds=1) < 1e6
