@@ -207,9 +207,11 @@ class Lanes:
     def settle(self, draft: Draft) -> None:
         """The draft is on disk: memory is not ahead of it, and its runs stand where the draft left them."""
         self._lanes[draft.memory.conversation_id].is_ahead = False
-        self.places.note(draft.stored_runs(), draft.journal)
-        self.standing.note(draft.grants)
-        if not draft.is_bare:
+        if draft.is_bare:
+            self.places.note((), draft.journal)
+        else:
+            self.places.note(draft.stored_runs(), draft.journal)
+            self.standing.note(draft.grants)
             self.tally.note(draft.stored_runs(), draft.ended_prompts())
             self.note_bypass(draft.memory.conversation)
 

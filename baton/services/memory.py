@@ -118,6 +118,8 @@ class Memory:
 
     def pending_prompts(self, request_id: RequestId | None = None) -> list[Prompt]:
         """Prompts that wait for an answer: of one run, or all."""
+        if not self.prompts:
+            return []  # nearly always, and asked with each flush of each run
         return [
             prompt
             for prompt in self.prompts.values()

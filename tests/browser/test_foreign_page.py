@@ -21,6 +21,7 @@ from aiohttp import web
 from playwright.async_api import BrowserContext, Error, Page, async_playwright, expect
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.fixtures import browser_fixture
 from tests.support.server_process import ServerProcess, free_port, server_process
 from tests.support.tcp_proxy import TcpProxy
 
@@ -196,7 +197,7 @@ async def theatre(folder: Path, **environment: str) -> AsyncIterator[Theatre]:
         await runner.cleanup()
 
 
-@pytest.fixture(params=["on", "off"], ids=["with-tokens", "without-tokens"])
+@browser_fixture(params=["on", "off"], ids=["with-tokens", "without-tokens"])
 async def stage(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Theatre]:
     async with theatre(tmp_path, BATON_AUTH=request.param) as made:
         yield made
