@@ -25,6 +25,10 @@ EXIT_REFUSED: Final = 2
 """A wrong setting or argument; what argparse itself uses."""
 EXIT_FAILED: Final = 1
 
+_OBJECTS_PER_COLLECTION: Final = 5_000
+"""New objects between two collections of the youngest. Python's 700 is a few milliseconds of a busy stream, and nearly
+all that a flush makes is gone behind it without a collector."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Refusals are one text on stderr, never a traceback."""
@@ -92,6 +96,7 @@ def _serve(chosen: argparse.Namespace) -> int:
 
     gc.freeze()
     gc.enable()
+    gc.set_threshold(_OBJECTS_PER_COLLECTION, 20, 20)
     logs.configure(settings.log_level, settings.log_format)
     asyncio.run(serving.serve(settings, create_app, _tell))
     return 0

@@ -25,6 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_collector_need_not_walk_through_what_a_server_has_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     frozen: list[tuple[int, bool]] = []
+    usual = gc.get_threshold()
 
     async def serve(*_: object) -> None:
         frozen.append((gc.get_freeze_count(), gc.isenabled()))
@@ -33,7 +34,9 @@ def test_the_collector_need_not_walk_through_what_a_server_has_imported(monkeypa
     monkeypatch.setattr(logs, "configure", lambda *_: None)
     try:
         assert main(["serve"]) == 0
+        assert gc.get_threshold() > usual, "and seldom looks at what is young"
     finally:
+        gc.set_threshold(*usual)
         gc.unfreeze()
     ((objects, is_enabled),) = frozen
     assert objects > 10_000

@@ -224,7 +224,7 @@ class BridgeEndpoint:
                 return
             await self._check_bound(identity, hello.bridge_id)
             session = connection.session = await self._hub.connect(hello, connection.link)
-            pace = Pace(connection.transport, self._limits.flush_floor_s)
+            pace = Pace(connection.transport, self._limits.flush_floor_s, self._hub.flush_rest_s)
             try:
                 await self._read_frames(connection.socket, session, pace)
             finally:

@@ -190,6 +190,11 @@ class Hub:
             self._load(session, numbered.request_id)
         self._intake.receive(session.bridge_id, numbered)
 
+    def flush_rest_s(self) -> float:
+        """Seconds until what is received now can be written; at most 0: at once."""
+        assert self._intake is not None, "attach comes before the first link"
+        return self._intake.flush_rest_s()
+
     def refuse(self, session: Session, refused: RefusedFrame, size: int = 0) -> None:
         """A numbered frame whose body is wrong: its run fails, the frame counts, the bridge is told to stop.
 

@@ -499,6 +499,10 @@ class RunIntake(Protocol):
 
     def receive(self, bridge_id: BridgeId, frame: RunFrame) -> None: ...
 
+    def flush_rest_s(self) -> float:
+        """Seconds until what is received now can be written; at most 0: at once."""
+        ...
+
     async def arrived(self, bridge_id: BridgeId) -> None:
         """The bridge has its welcome and the frames that go with it: queued runs may go to it."""
         ...

@@ -102,6 +102,8 @@ class Intake:
         self._flushing = asyncio.Lock()
         self._flush_ended: list[asyncio.Future[None]] = []
         self._refused: dict[RequestId, ConversationId] = {}
+        self._began = -math.inf
+        """When the last flush of `run` did."""
         self.on_lease_lost: Callable[[], None] = lambda: None
         lanes.released = self._lane_released
 
@@ -137,6 +139,10 @@ class Intake:
         inbox.received = frame.seq
         inbox.frames.append(frame)
         self._wake.set()
+
+    def flush_rest_s(self) -> float:
+        """See core.ports.RunIntake."""
+        return self._began + self._limits.flush_floor_s - self._clock.monotonic()
 
     async def settle(self, bridge_id: BridgeId) -> None:
         """See core.ports.RunIntake."""
@@ -267,16 +273,16 @@ class Intake:
 
     async def run(self) -> None:
         """Flush for ever. Ends by cancellation, or when the lease is lost."""
-        failures, began = 0, -math.inf
+        failures = 0
         while True:
             await self._wake.wait()
             # The floor is waited for here and not behind the flush: a lone delta then costs no timer.
             # A small rest of it is not: a timer may take a millisecond more than it was asked for.
-            rest_s = began + self._limits.flush_floor_s - self._clock.monotonic()
+            rest_s = self.flush_rest_s()
             if rest_s > self._limits.flush_floor_s / 4:
                 await self._clock.sleep(rest_s)
             self._wake.clear()
-            began = self._clock.monotonic()
+            self._began = self._clock.monotonic()
             try:
                 await self.flush()
                 failures = 0

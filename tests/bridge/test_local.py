@@ -77,6 +77,9 @@ class Intake:
 
     async def arrived(self, bridge_id: BridgeId) -> None: ...
 
+    def flush_rest_s(self) -> float:
+        return 0.0
+
     async def settle(self, bridge_id: BridgeId) -> None: ...
 
     async def departed(self, bridge_id: BridgeId) -> None:

@@ -67,6 +67,9 @@ class FakeIntake:
     async def arrived(self, bridge_id: BridgeId) -> None:
         self._tell(f"arrived {bridge_id}")
 
+    def flush_rest_s(self) -> float:
+        return 0.0
+
     async def settle(self, bridge_id: BridgeId) -> None:
         self._tell(f"settle {bridge_id}")
         self.commit(bridge_id)
