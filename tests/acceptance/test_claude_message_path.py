@@ -35,6 +35,11 @@ class PageView(View):
 
     def _take_stream(self, event: dict[str, Any], envelope: dict[str, Any]) -> None:
         super()._take_stream(event, envelope)
+        if event["type"] == "tool.started" and event["messageId"] in self.messages:
+            # A tool may be done before its message is, which then comes whole.
+            blocks = self.messages[event["messageId"]]["blocks"]
+            blocks += [{"type": "text", "text": ""} for _ in range(event["block"] + 1 - len(blocks))]
+            blocks[event["block"]] = {"type": "tool_use", "id": event["id"], "name": event["name"], "status": "running"}
         if event["type"] == "tool.done":
             block = self.messages[event["messageId"]]["blocks"][event["block"]]
             status = "failed" if event["isError"] else "completed"
