@@ -12,7 +12,7 @@ CLIENTS := tests/clients
 UI := ui
 PAGE := baton/web/static/app/index.html
 ARGS ?=
-# Most tests wait for processes and for real time (a link that is gone): three at a time keep two cores busy.
+# Much of it is waiting for processes and for real time (a link that is gone): three at a time keep two cores busy.
 WORKERS ?= 3
 
 # --- environment ----------------------------------------------------------------------------------------------

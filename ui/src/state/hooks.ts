@@ -59,7 +59,7 @@ export function useStillThread(conversationId: string | null): Thread | undefine
   return useSelector((state) => (conversationId === null ? undefined : state.open.get(conversationId)), isSameButGrown);
 }
 
-/** What each delta changes. Views of it select what they show; the rest of a thread need not render 60 times a second. */
+/** What each delta changes. Views of it select what they show; the rest of a thread need not render 30 times a second. */
 const GROWING: ReadonlySet<string> = new Set<keyof Thread>(["live", "seq"]);
 
 function isSameButGrown(a: Thread | undefined, b: Thread | undefined): boolean {

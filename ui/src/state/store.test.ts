@@ -1,7 +1,7 @@
 /** How often what the server says is shown. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
-import { perFrame } from "./store";
+import { inFrames } from "./store";
 
 const FRAME_MS = 1000 / 60;
 let frames: FrameRequestCallback[] = [];
@@ -28,7 +28,7 @@ afterEach(() => {
 });
 
 test("what comes after a pause is shown in the next frame, and what comes all the time in every second one", () => {
-  const schedule = perFrame();
+  const schedule = inFrames();
   let shown = 0;
   for (let frame = 0; frame < 60; frame += 1) {
     const callOff = schedule(() => (shown += 1));
@@ -40,7 +40,7 @@ test("what comes after a pause is shown in the next frame, and what comes all th
 });
 
 test("without frames a timer shows it, and what was called off is not shown", () => {
-  const schedule = perFrame();
+  const schedule = inFrames();
   let shown = 0;
   schedule(() => (shown += 1));
   vi.advanceTimersByTime(100);

@@ -24,14 +24,14 @@ export interface Store {
 /** Frames stop in a hidden page, whose title and notifications must go on; there a timer does it. */
 const LONGEST_WAIT_MS = 100;
 
-/** So far apart, at least: text that grows thirty times a second is as smooth to the eye as sixty, at half the work. */
+/** So far apart, at least: text that grows thirty times a second reads as well as sixty, and is drawn half as often. */
 const LEAST_GAP_MS = 30;
 
 /**
  * In an animation frame, at most every `LEAST_GAP_MS`; what comes after a pause is in the very next one. In a hidden
  * page, or where frames do not come, after a short time.
  */
-export function perFrame(): Schedule {
+export function inFrames(): Schedule {
   let last = -Infinity;
   return (flush) => {
     const timer = setTimeout(flush, LONGEST_WAIT_MS);
@@ -52,7 +52,7 @@ export function perFrame(): Schedule {
 }
 
 /** A store that begins with `initial`. */
-export function createStore(initial: PageState, schedule: Schedule = perFrame(), now: () => number = Date.now): Store {
+export function createStore(initial: PageState, schedule: Schedule = inFrames(), now: () => number = Date.now): Store {
   let state = initial;
   let waiting: PageEvent[] = [];
   let callOff: (() => void) | null = null;

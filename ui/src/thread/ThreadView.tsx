@@ -8,6 +8,7 @@ import { Virtualizer, type VirtualizerHandle } from "virtua";
 
 import { plural } from "../app/format";
 import { Boundary } from "../kit/Boundary";
+import { toast } from "../kit/toasts";
 import { messageOf, messagesAfter, outboxOf, useActions, useSelector, useStillThread, visibleIds, type Thread } from "../state";
 import { MessageRow } from "./MessageRow";
 import { PromptRow } from "./PromptRow";
@@ -117,8 +118,8 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
     if (element === null || olderError !== null) return;
     const isWaiting = sticks.current ? element.scrollHeight <= element.clientHeight : element.scrollTop < BEGIN_PX;
     if (isWaiting) askOlder();
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- once per page that came, and per link
-  }, [olderLoads, isJoined]);
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- once per page that came or was no use, and per link
+  }, [olderLoads, isLoadingOlder, isJoined]);
 
   const onScroll = () => {
     const element = scroller.current;
@@ -134,16 +135,28 @@ function Messages({ thread, messageId }: { readonly thread: Thread; readonly mes
     if (element.scrollTop < BEGIN_PX && olderError === null) askOlder();
   };
 
+  // Once per address: who has read on is not brought back by each new link.
+  const [found, setFound] = useState<string | null>(null);
   useEffect(() => {
-    if (messageId === null || !isJoined) return;
+    if (messageId === null) setFound(null);
+    if (messageId === null || messageId === found || !isJoined) return;
     let isWanted = true;
     sticks.current = false;
     seeks.current = true;
-    void loadAround(conversationId, messageId).then(() => isWanted && setTarget(messageId));
+    void loadAround(conversationId, messageId).then((isHere) => {
+      if (!isWanted) return;
+      if (isHere) {
+        setFound(messageId);
+        setTarget(messageId);
+      } else {
+        seeks.current = false;
+        toast("The message of this address is not here, or did not come", { isBad: true });
+      }
+    });
     return () => {
       isWanted = false;
     };
-  }, [conversationId, messageId, isJoined, loadAround]);
+  }, [conversationId, messageId, found, isJoined, loadAround]);
   const [target, setTarget] = useState<string | null>(null);
   const targetIndex = target === null ? -1 : rows.findIndex((row) => row.key === target);
   useEffect(() => {
