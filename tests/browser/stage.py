@@ -2,9 +2,11 @@
 
 import asyncio
 import re
+from contextlib import suppress
 from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
+from playwright.async_api import TimeoutError as NotInTime
 
 from tests.support.server_process import ServerProcess
 
@@ -80,6 +82,13 @@ def answers(page: Page) -> Locator:
 def prompt(page: Page, title: str) -> Locator:
     """A question that waits."""
     return page.get_by_role("region", name=title)
+
+
+async def reconnected(page: Page) -> None:
+    """Press `Retry now`, unless the page was back by itself before, and wait until it is live."""
+    with suppress(NotInTime):
+        await page.get_by_role("button", name="Retry now").click(timeout=3000)
+    await expect(page.get_by_text("No connection for")).to_be_hidden()
 
 
 async def is_done(page: Page, runs: int = 1) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser.fixtures import browser_fixture
-from tests.browser.stage import Stage, box, log
+from tests.browser.stage import Stage, box, log, reconnected
 from tests.support.server_process import server_process
 
 MESSAGES = 1000
@@ -137,8 +137,7 @@ async def test_who_has_read_on_from_a_hit_is_not_brought_back_by_a_new_link(stag
     await stage.server.kill()
     await expect(page.get_by_text("No connection for")).to_be_visible()
     await stage.server.start()
-    await page.get_by_role("button", name="Retry now").click()
-    await expect(page.get_by_text("No connection for")).to_be_hidden()
+    await reconnected(page)
     await asyncio.sleep(1)  # what brought people back came with the join
     assert await oldest(page) <= 400
     await expect(message(page, 500)).to_have_count(0)

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.fixtures import browser_fixture
-from tests.browser.stage import Stage, answers, begin, box, is_done, log, prompt, send
+from tests.browser.stage import Stage, answers, begin, box, is_done, log, prompt, reconnected, send
 from tests.support.bridge_process import bridge_process
 from tests.support.quiet_bridge import quiet_bridge
 from tests.support.server_process import server_process
@@ -158,7 +158,7 @@ async def test_a_server_of_another_version_is_told_and_a_reload_is_offered(stage
     await stage.server.kill()
     await expect(page.get_by_text("No connection for")).to_be_visible(timeout=PATIENCE_MS)
     await stage.server.start()
-    await page.get_by_role("button", name="Retry now").click()
+    await reconnected(page)
     await expect(notice).to_be_visible(timeout=PATIENCE_MS)
     await page.unroute("**/health")
     await page.get_by_role("button", name="Reload").click()

@@ -13,8 +13,9 @@ from tests.support.node_client import node_client
 from tests.support.recording_turn import choosing
 from tests.support.remote_world import World, expected, world
 
-STORY = "/demo markdown words=1200 rate=300"
-LONG_STORY = "/demo markdown words=3600 rate=600"
+STORY = "/demo markdown words=3000 rate=300"
+LONG_STORY = "/demo markdown words=12000 rate=600"
+"""Ten and twenty seconds: not over before the kill on any machine."""
 SHORT_STORY = "/demo markdown words=30 rate=300"
 
 
@@ -160,7 +161,7 @@ async def killed_before_it_was_back(w: World, request_id: str) -> None:
 
 MOMENTS: dict[str, list[Moment]] = {
     "before much is said": [
-        Moment(STORY, at_once, ends=("failed", "completed")),
+        Moment("/demo markdown words=600 rate=300", at_once, ends=("failed", "completed")),
         Moment(SHORT_STORY, at_once, ends=("completed",), prepare=lambda w: w.wire.hold_downstream()),
         Moment(STORY, begun, prepare=lambda w: w.wire.hold_upstream()),
         Moment(STORY, begun_unheard, prepare=lambda w: w.wire.hold_upstream()),
