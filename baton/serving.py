@@ -39,6 +39,12 @@ PRESENCE: Final[web.AppKey[Presence]] = web.AppKey("presence")
 CONNECTION_GRACE_S: Final = 1.0
 """How long open requests may go on after the application has closed its sockets."""
 
+LISTEN_BACKLOG: Final = 1024
+"""Connections that may wait in the kernel."""
+ACCEPTS_PER_TURN: Final = 8
+"""Of these, how many one turn of the loop takes: a thousand browsers that come back at once must not make one long turn
+of their handshakes, because streams that are under way need several turns for each delta."""
+
 
 async def serve(settings: Settings, build: Build, tell: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then stop within `limits.shutdown_s`; a second signal ends the process at once.
@@ -65,7 +71,7 @@ async def _run(
             on_stop_signal(lambda: running.reschedule(loop.time()), settings.limits.shutdown_s)
             await runner.setup()
             for bound in sockets:
-                await web.SockSite(runner, bound, backlog=1024).start()
+                await listen(runner, bound)
             logger.info("server started", extra={"action": "server.started", "port": settings.port})
             await _announce(runner.app, settings, tell)
             await asyncio.Event().wait()
@@ -76,6 +82,13 @@ async def _run(
         restore_signals()
         await runner.cleanup()
         logger.info("server stopped", extra={"action": "server.stopped"})
+
+
+async def listen(runner: web.BaseRunner, bound: socket.socket) -> None:
+    """Let connections in, some at a time."""
+    # One number is both for asyncio: how many may wait, and how many it accepts at once. The kernel takes a new one.
+    await web.SockSite(runner, bound, backlog=ACCEPTS_PER_TURN).start()
+    bound.listen(LISTEN_BACKLOG)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

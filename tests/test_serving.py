@@ -1,5 +1,7 @@
 """How a server process starts and stops: real processes, real signals, real ports."""
 
+import asyncio
+import itertools
 import re
 import signal
 import socket
@@ -11,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from baton.core.commands import AccountRole
 from baton.core.errors import ConfigError
 from baton.credentials import read_token
-from baton.serving import bind
+from baton.serving import ACCEPTS_PER_TURN, bind, listen
 from baton.settings import Settings
 from baton.welcome import agents_text, welcome_text
 
@@ -119,6 +122,24 @@ def test_nobody_can_connect_before_the_application_is_ready() -> None:
     (bound,) = bind("127.0.0.1", 0)
     with bound, pytest.raises(ConnectionRefusedError):
         socket.create_connection(bound.getsockname(), timeout=5)
+
+
+async def test_many_connections_at_once_are_taken_a_few_per_turn_and_none_is_refused() -> None:
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    assert runner.server is not None
+    (bound,) = bind("127.0.0.1", 0)
+    with bound:
+        await listen(runner, bound)
+        clients = [socket.create_connection(bound.getsockname(), timeout=5) for _ in range(200)]
+        taken = [0]
+        while taken[-1] < len(clients):
+            await asyncio.sleep(0)  # one turn of the loop
+            taken.append(len(runner.server.connections))
+        for client in clients:
+            client.close()
+        await runner.cleanup()
+    assert max(after - before for before, after in itertools.pairwise(taken)) <= ACCEPTS_PER_TURN + 1
 
 
 def test_without_tokens_the_text_says_so_and_names_none(tmp_path: Path) -> None:
