@@ -111,6 +111,9 @@ class Store(Protocol):
            messages and prompts first and then run, grants, audit, journal row and conversation, so that after a
            crash in between the same frames come again and the same ids are written again; `repair` mends a send.
         4. The same journal (conversation, seq) twice means that another process writes here: LeaseLost.
+        5. A caller that is cancelled is held until the write has ended: it holds lanes, and who read them anew
+           before would know less than the disk, and give out the same seq again. Cancelled a second time, it goes
+           at once (a shutdown that takes too long).
         """
         ...
 

@@ -1,6 +1,5 @@
-"""The one way to the store's `commit`, for single changes and for the flush: waited for to its end, and watched."""
+"""The one way to the store's `commit`, for single changes and for the flush: watched, and timed."""
 
-import asyncio
 from collections.abc import Sequence
 
 from baton.core.errors import Unavailable
@@ -20,18 +19,10 @@ class Writes:
         """Whether the last write worked, as far as the store is concerned; for /health."""
 
     async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
-        """core.ports.Store.commit. A caller that is cancelled is held until the write has ended.
-
-        It may still happen, and the caller holds lanes: who read them anew before it would know less than the disk,
-        and give out the same seq again. Cancelled a second time, it goes at once (a shutdown that takes too long).
-        """
+        """core.ports.Store.commit."""
         began = self._clock.monotonic()
-        writing = asyncio.ensure_future(self._store.commit(changes))
         try:
-            outcomes = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait({writing})
-            raise
+            outcomes = await self._store.commit(changes)
         except Unavailable:
             self.is_ok = False
             self._tally.write_failures += 1

@@ -85,7 +85,7 @@ class Committer:
         self._running: set[asyncio.Task[list[Outcome]]] = set()
 
     async def commit(self, changes: Sequence[Change]) -> list[Outcome]:
-        """See core.ports.Store.commit. Once begun it is finished, also where its caller is cancelled.
+        """See core.ports.Store.commit. Once begun it is finished, also where its caller is cancelled, even twice.
 
         Cancelling a call of motor only stops waiting for it: its thread would go on, and could write an old document
         over one that the next commit has written.
@@ -93,7 +93,11 @@ class Committer:
         task = asyncio.create_task(self._commit(changes), name="mongo commit")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task})
+            raise
 
     async def finish(self) -> None:
         """Return when no commit is under way, after FINISH_S at the latest: what is left then, repair writes again."""

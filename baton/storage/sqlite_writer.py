@@ -31,11 +31,13 @@ class WriteBounds:
     max_bytes: int = 256 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
     operation: Operation[Any]
     future: asyncio.Future[Any]
     size_bytes: int
+    ended: asyncio.Future[None] | None = None
+    """What a cancelled caller waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ class Writer:
 
     1. `run` returns when the operation is on disk.
     2. An operation that raises sinks no other of its group.
-    3. A cancelled caller's operation may still be carried out.
+    3. A cancelled caller's operation is carried out all the same, and the caller held until it has ended; cancelled a
+       second time it goes at once.
     4. What does not fit into the bounds is refused with Overloaded, at once.
     """
 
@@ -88,7 +91,13 @@ class Writer:
         self._waiting += 1
         self._waiting_bytes += size_bytes
         self._queue.put(job)
-        result: Result = await job.future
+        try:
+            result: Result = await job.future
+        except asyncio.CancelledError:
+            if job.future.cancelled():
+                job.ended = self._loop.create_future()
+                await job.ended
+            raise
         return result
 
     async def stop(self) -> None:
@@ -183,6 +192,8 @@ class Writer:
                 _fail(one.job.future, one.error)
             elif not one.job.future.done():
                 one.job.future.set_result(one.result)
+            if one.job.ended is not None:
+                _succeed(one.job.ended)
 
 
 def _succeed(future: asyncio.Future[None]) -> None:

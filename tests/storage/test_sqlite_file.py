@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import replace
 from itertools import product
@@ -35,7 +36,7 @@ from baton.storage.sqlite_migrate import migrate_sqlite
 from baton.storage.sqlite_writer import WriteBounds
 from baton.testing import samples
 from baton.testing.clock import FakeClock
-from baton.testing.store_rules_commit import commit_one, row_of, started
+from baton.testing.store_rules_commit import commit_one, journal_of, row_of, started
 from baton.testing.store_rules_lists import listed
 from baton.testing.store_rules_search import said
 
@@ -271,6 +272,24 @@ async def test_a_cancelled_caller_harms_nobody(store: SqliteStore) -> None:
     assert isinstance(outcomes[1], asyncio.CancelledError)
     assert [outcomes[0], *outcomes[2:]] == [Committed()] * 3
     assert store._writer._waiting == 0
+
+
+async def test_a_cancelled_caller_is_held_until_its_write_has_ended(store: SqliteStore) -> None:
+    _, run = await started(store)
+    disk_is_free = threading.Event()
+    blocking = asyncio.ensure_future(store._writer.run(lambda _: disk_is_free.wait(5)))
+    once, twice = (asyncio.ensure_future(commit_one(store, row_of(run, seq))) for seq in (2, 3))
+    for cancelled in ((once, twice), (twice,)):
+        await asyncio.sleep(0)
+        for commit in cancelled:
+            commit.cancel()
+    await asyncio.wait({twice})
+    assert (once.done(), twice.cancelled()) == (False, True)
+    disk_is_free.set()
+    await blocking
+    with pytest.raises(asyncio.CancelledError):
+        await once
+    assert [row.seq for row in await journal_of(store, run.conversation_id)] == [2, 3]
 
 
 async def test_what_is_queued_is_written_before_the_store_closes(store: SqliteStore, path: Path) -> None:
