@@ -37,7 +37,7 @@ class Limits:
     """How long the head of a queue waits for a bridge."""
     heartbeat_s: float = 20.0
     shutdown_s: float = 10.0
-    flush_floor_s: float = 0.004
+    flush_floor_s: float = 0.005
     """The least time between two flushes: trades CPU for milliseconds nobody sees (docs/performance.md)."""
     rpc_timeout_s: float = 10.0
     prompt_timeout_s: float = 1800.0
