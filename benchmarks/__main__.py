@@ -8,9 +8,12 @@ import argparse
 import asyncio
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +21,7 @@ from benchmarks import crowd, floor, idle, relay, saturation, stored, stream
 from benchmarks.processes import SERVER_CPUS
 from benchmarks.results import RESULTS, Found, Goal, Options, keep, machine
 from benchmarks.systems import RELAYS, SYSTEMS
+from tests.mongo_servers.servers import CANDIDATES
 
 PARTS: Final[dict[str, tuple[str, Callable[[Options], Awaitable[Found]]]]] = {
     "relay": ("latency and CPU of a delta, against relays", relay.measure),
@@ -29,20 +33,41 @@ PARTS: Final[dict[str, tuple[str, Callable[[Options], Awaitable[Found]]]]] = {
     "stream": ("memory while very many deltas go through", stream.measure),
 }
 
+SERVERS: Final = {candidate.name: candidate for candidate in CANDIDATES}
+"""Servers by others that speak MongoDB's protocol, by name."""
+
 
 def main() -> int:
     """Measure; the exit code is 1 where a part failed."""
     chosen = _arguments()
-    options = _options(chosen)
+    with _store(chosen.store) as (store, on):
+        return _measure(chosen, replace(_options(chosen), store=store, on=on))
+
+
+def _measure(chosen: argparse.Namespace, options: Options) -> int:
     parts = [name for name in PARTS if not chosen.only or name in chosen.only.split(",")]
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     pinned = f"the server alone on core {min(SERVER_CPUS)}" if SERVER_CPUS else "nobody pinned"
-    print(f"{machine()}; {pinned}; {'quick' if options.is_quick else 'full'} form: {', '.join(parts)}", flush=True)
+    print(
+        f"{machine()}; {pinned}; {'quick' if options.is_quick else 'full'} form{options.on}: {', '.join(parts)}",
+        flush=True,
+    )
     failed = [name for name in parts if not _run(name, chosen.results, options)]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     print(f"kept in {chosen.results}/results.md")
     return 1 if failed else 0
+
+
+@contextmanager
+def _store(name: str | None) -> Iterator[tuple[str | None, str]]:
+    """The address of what `--store` names, and what it is in words; a server of tests/mongo_servers runs meanwhile."""
+    candidate = SERVERS.get(name or "")
+    if candidate is None:
+        yield name, ", on MongoDB" if name else ""
+        return
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder, candidate.running(Path(folder)) as address:
+        yield address, f", on {candidate.title}"
 
 
 def _run(name: str, results: Path, options: Options) -> bool:
@@ -78,7 +103,6 @@ def _options(chosen: argparse.Namespace) -> Options:
         seconds=chosen.seconds or (2.0 if quick else 5.0),
         warm_up_s=0.7 if quick else 2.0,
         is_quick=quick,
-        store=chosen.store,
         systems=tuple(chosen.systems.split(",")) if chosen.systems else _systems(),
         messages=chosen.messages or (20_000 if quick else 1_000_000),
         deltas=chosen.deltas or (100_000 if quick else 1_000_000),
@@ -109,7 +133,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of each round [default: 5, quick 2]")
     parser.add_argument("--systems", help=f"of {','.join(SYSTEMS)} [default: all]")
     parser.add_argument(
-        "--store", metavar="URL", help="mongodb://..., instead of SQLite; a database of its own is made"
+        "--store",
+        metavar="STORE",
+        help=f"instead of SQLite: mongodb://..., where a database of its own is made, or one of {', '.join(SERVERS)}",
     )
     parser.add_argument("--messages", type=int, help="of the large database [default: 1000000, quick 20000]")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where it is made, and found by the next run")

@@ -1,25 +1,27 @@
 """Writes the tables of docs/performance.md anew from what `make bench` kept: `make bench-docs`.
 
 A table stands between `<!-- bench: NAME -->` and `<!-- /bench -->`; NAME is a table's key, `goals`, or `run` (when and
-on what it was measured). What was not measured yet is said so.
+on what it was measured); with `mongodb/` before it, of what was measured with `--store`. What was not measured yet is
+said so.
 """
 
 import re
 from pathlib import Path
-from typing import Any
 
 from benchmarks.results import RESULTS, goals_markdown, load, markdown
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-_PLACE = re.compile(r"(<!-- bench: ([a-z0-9-]+) -->\n).*?(<!-- /bench -->)", flags=re.S)
+_PLACE = re.compile(r"(<!-- bench: ([a-z0-9/-]+) -->\n).*?(<!-- /bench -->)", flags=re.S)
 
 
-def page_with(page: str, kept: dict[str, Any]) -> str:
-    """The page with its tables as these results have them."""
-    return _PLACE.sub(lambda place: f"{place[1]}{_content(place[2], kept)}\n{place[3]}", page)
+def page_with(page: str, results: Path) -> str:
+    """The page with its tables as the results in this folder have them."""
+    return _PLACE.sub(lambda place: f"{place[1]}{_content(place[2], results)}\n{place[3]}", page)
 
 
-def _content(name: str, kept: dict[str, Any]) -> str:
+def _content(place: str, results: Path) -> str:
+    folder, _, name = place.rpartition("/")
+    kept = load(results / folder)
     if name == "goals":
         return goals_markdown(kept)
     if name == "run":
@@ -35,7 +37,7 @@ def _content(name: str, kept: dict[str, Any]) -> str:
 def main() -> None:
     """Write the page."""
     page = PAGE.read_text(encoding="utf-8")
-    written = page_with(page, load(RESULTS))
+    written = page_with(page, RESULTS)
     PAGE.write_text(written, encoding="utf-8")
     print(f"{PAGE.name} is {'up to date' if page == written else 'written anew'}")
 

@@ -18,13 +18,14 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to measure. `store`: a MongoDB address; None: a SQLite file per server."""
+    """How to measure. `store`: a MongoDB address; None: a SQLite file per server. `on`: what that is, in words."""
 
     rounds: int = 5
     seconds: float = 5.0
     warm_up_s: float = 2.0
     is_quick: bool = False
     store: str | None = None
+    on: str = ""
     systems: tuple[str, ...] = ()
     messages: int = 1_000_000
     deltas: int = 1_000_000
@@ -77,7 +78,7 @@ def keep(folder: Path, part: str, found: Found, options: Options) -> None:
     kept[part] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
-        "form": "quick" if options.is_quick else f"{options.rounds} rounds of {options.seconds:g} s",
+        "form": ("quick" if options.is_quick else f"{options.rounds} rounds of {options.seconds:g} s") + options.on,
         **json.loads(json.dumps(asdict(found))),
     }
     (folder / "results.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ CHART = Chart("curve", "A <curve>", "x", "y", (Line("one", ((0, 1), (2, 30))), L
 
 def test_the_tables_of_the_page_are_those_of_the_results() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert page == page_with(page, load(RESULTS)), "run `make bench-docs`"
+    assert page == page_with(page, RESULTS), "run `make bench-docs`"
 
 
 def test_what_a_part_finds_takes_the_place_of_what_it_found_before(tmp_path: Path) -> None:
@@ -35,17 +35,26 @@ def test_what_a_part_finds_takes_the_place_of_what_it_found_before(tmp_path: Pat
 def test_a_page_gets_its_tables_and_keeps_its_text(tmp_path: Path) -> None:
     keep(tmp_path, "one", Found(tables=(TABLE,), goals=GOALS), Options())
     page = "before\n<!-- bench: speed -->\nold\n<!-- /bench -->\n<!-- bench: other -->\nold\n<!-- /bench -->\nafter\n"
-    written = page_with(page, load(tmp_path))
+    written = page_with(page, tmp_path)
     assert "| Baton | 3 ms |" in written
     assert "old" not in written
     assert written.startswith("before\n<!-- bench: speed -->\n")
     assert written.endswith("<!-- bench: other -->\nNot measured yet.\n<!-- /bench -->\nafter\n")
-    assert page_with(written, load(tmp_path)) == written
+    assert page_with(written, tmp_path) == written
+
+
+def test_what_was_measured_on_another_store_stands_apart_and_says_so(tmp_path: Path) -> None:
+    keep(tmp_path / "mongodb", "one", Found(tables=(TABLE,)), Options(on=", on a server"))
+    page = "".join(f"<!-- bench: {name} -->\n<!-- /bench -->\n" for name in ("mongodb/speed", "mongodb/run", "speed"))
+    speed, run, other = page_with(page, tmp_path).split("<!-- /bench -->\n")[:3]
+    assert "| Baton | 3 ms |" in speed
+    assert ", on a server;" in run
+    assert "Not measured yet." in other
 
 
 def test_a_goal_that_was_missed_says_so(tmp_path: Path) -> None:
     keep(tmp_path, "one", Found(goals=GOALS), Options())
-    page = page_with("<!-- bench: goals -->\n<!-- /bench -->\n", load(tmp_path))
+    page = page_with("<!-- bench: goals -->\n<!-- /bench -->\n", tmp_path)
     assert "| latency | at most 5 ms | 3.25 ms | yes |" in page
     assert "| rate | at least 8,000 a second | 7,000 a second | **no** |" in page
 
