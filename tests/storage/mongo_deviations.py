@@ -11,6 +11,10 @@ _JAVA: Final = {
     "test_every_command_of_the_guide_runs[db.runCommand({connectionStatus: 1})]": "known in the database admin only",
     f"test_every_command_of_the_guide_runs[{_EXPLAIN}]": "there is no explain",
 }
+_TORN_UPDATE: Final = (
+    "an update looks for its document and then writes it, with nothing that keeps another out in between "
+    "(1.24.2, internal/handler/msg_update.go)"
+)
 
 DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "mongo-java-server": _JAVA,
@@ -21,9 +25,9 @@ DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
 RACES: Final[Mapping[str, Mapping[str, str]]] = {
     "ferretdb": {
         "TestServer::test_of_two_that_bind_at_once_one_wins_and_both_learn_it": (
-            "an update looks for its document and then writes it, with nothing that keeps another out in between "
-            "(1.24.2, internal/handler/msg_update.go): of two compare-and-sets at once both may win"
+            f"{_TORN_UPDATE}: of two compare-and-sets at once both may win"
         ),
+        "TestServer::test_of_several_at_once_the_furthest_stays": f"{_TORN_UPDATE}: a smaller `$max` may win",
     },
 }
 """These fail only where two calls meet in the server: now and then."""
