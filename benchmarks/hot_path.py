@@ -74,9 +74,9 @@ class _Watcher(Connection):
     """A connection that is idle and upgraded, without its socket."""
 
     def __init__(self) -> None:
-        self.closed = self._is_flushing = False
+        self.closed = False
         self.queue = _Queue()
-        self._transport = _Transport()
+        self._transport = self._idle = _Transport()
         self._websocket = _Transport()
         self._websocket.closed = False
         self._answered_bytes = 0

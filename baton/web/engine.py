@@ -76,8 +76,8 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
     """One Engine.IO connection, on either transport.
 
     Everything that is sent goes through `transmit`, which alone chooses between the transport and the queue; so
-    there is one order. The queue's reader (a poll, or `_flush`) takes and writes without a pause in between, or
-    says so in `_is_flushing`.
+    there is one order. Whoever puts into the queue ends `_idle`; `_flush` gives it back once the queue is empty and
+    what was in it is written.
     """
 
     server: "EngineServer"
@@ -98,7 +98,8 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
         self._transport: asyncio.Transport | None = None
         self._websocket: LingeringSocket | None = None
         self._writer: AbstractStreamWriter | None = None
-        self._is_flushing = False
+        self._idle: asyncio.Transport | None = None
+        """The transport, while what is sent may go straight to it. One look, because a room has hundreds of these."""
         self._is_polling = False
         self._answered_bytes = 0
         self._inbox = asyncio.Lock()
@@ -111,13 +112,9 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
         """Send in order: now and in one write where the socket is idle, else when it is. Never waits."""
         if self.closed:
             return
-        transport = self._transport
-        if (
-            transport is None
-            or self._is_flushing
-            or self.queue.size_bytes
-            or transport.get_write_buffer_size() > DIRECT_MAX_BYTES
-        ):
+        transport = self._idle
+        if transport is None or transport.get_write_buffer_size() > DIRECT_MAX_BYTES:
+            self._idle = None
             for frame in frames:
                 self.queue.put_nowait(frame)
         elif self._can_write(transport):
@@ -125,14 +122,13 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
 
     def write_now(self, data: bytes) -> bool:
         """Write whole frames if the socket is idle; False: it is not, or closed, and `transmit` knows what to do."""
-        transport = self._transport
+        transport = self._idle
         if (
             transport is None
-            or self._is_flushing
-            or self.queue.size_bytes
             or transport.get_write_buffer_size() > DIRECT_MAX_BYTES
-            or self.closed
-            or not self._can_write(transport)
+            or transport.is_closing()
+            or self._websocket is None
+            or self._websocket.closed
         ):
             return False
         transport.write(data)
@@ -254,11 +250,12 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
         self._websocket, self._writer, self._transport = websocket, writer, request.transport
         if self._transport is not None:
             self._transport.set_write_buffer_limits(high=DIRECT_MAX_BYTES)
+        self._idle = self._transport if self.queue.empty() else None
         self.server.upgraded.add(self)
         try:
             await self._serve(websocket, writer)
         finally:
-            self._transport = None
+            self._transport = self._idle = None
             await self.close(abort=True, reason=self.server.reason.TRANSPORT_CLOSE)
             self.server.stopped_serving(self)
         return websocket
@@ -303,10 +300,10 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
         """Write what waits whenever the transport has room, and close after the None."""
         try:
             while (frame := await self.queue.get()) is not None:
-                self._is_flushing = True
                 await writer.drain()
                 self._write_batch(frame)
-                self._is_flushing = False
+                if self.queue.empty():
+                    self._idle = self._transport
         except ConnectionError:
             return
         await websocket.close(code=self.close_code)
@@ -347,7 +344,7 @@ class Connection(AsyncSocket):  # type: ignore[misc]  # the library has no types
         )
         if not abort:
             self.transmit((_CLOSE,))
-        self.closed = True
+        self.closed, self._idle = True, None
         self.queue.put_nowait(None)
         self.queue.shrunk.set()
         self.server.sockets.pop(self.sid, None)

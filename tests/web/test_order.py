@@ -160,7 +160,7 @@ async def test_what_one_publish_has_for_a_socket_leaves_in_one_write() -> None:
     async with open_stage() as stage:
         raw = await joined(stage)
         connection = stage.connection()
-        transport, writes = connection._transport, []
+        transport, writes = connection._idle, []
 
         class Counting:
             def __getattr__(self, name: str) -> Any:
@@ -171,12 +171,12 @@ async def test_what_one_publish_has_for_a_socket_leaves_in_one_write() -> None:
                 assert transport is not None
                 transport.write(data)
 
-        connection._transport = Counting()  # type: ignore[assignment]  # all that is asked of a transport
+        connection._idle = Counting()  # type: ignore[assignment]  # all that is asked of a transport
         stage.fanout.publish([streamed(1), ConversationDeleted(OTHER, None, samples.ANNA), streamed(2)])
         assert len(writes) == 1
         names = [orjson.loads(packet[2:])[0] for packet in await received(raw, 3)]
         assert names == ["chat:stream-response", "conversation:deleted", "chat:stream-response"]
-        connection._transport = transport
+        connection._idle = transport
 
 
 async def test_an_event_is_made_once_whatever_the_number_of_its_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
