@@ -41,7 +41,7 @@ CONNECTION_GRACE_S: Final = 1.0
 
 LISTEN_BACKLOG: Final = 1024
 """Connections that may wait in the kernel."""
-ACCEPTS_PER_TURN: Final = 8
+ACCEPTS_PER_TURN: Final = 4
 """Of these, how many one turn of the loop takes: a thousand browsers that come back at once must not make one long turn
 of their handshakes, because streams that are under way need several turns for each delta."""
 
