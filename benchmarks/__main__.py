@@ -12,7 +12,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from benchmarks import crowd, floor, idle, relay, saturation, stored, stream
 from benchmarks.processes import SERVER_CPUS
 from benchmarks.results import RESULTS, Found, Goal, Options, keep, machine
 from benchmarks.systems import RELAYS, SYSTEMS
-from tests.mongo_servers.servers import CANDIDATES
+from tests.mongo_servers.servers import CANDIDATES, NotHereError
 
 PARTS: Final[dict[str, tuple[str, Callable[[Options], Awaitable[Found]]]]] = {
     "relay": ("latency and CPU of a delta, against relays", relay.measure),
@@ -66,7 +66,11 @@ def _store(name: str | None) -> Iterator[tuple[str | None, str]]:
     if candidate is None:
         yield name, ", on MongoDB" if name else ""
         return
-    with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder, candidate.running(Path(folder)) as address:
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder, ExitStack() as running:
+        try:
+            address = running.enter_context(candidate.running(Path(folder)))
+        except NotHereError as reason:
+            sys.exit(f"{candidate.title} cannot be had here: {reason}")
         yield address, f", on {candidate.title}"
 
 
@@ -148,6 +152,8 @@ def _arguments() -> argparse.Namespace:
     unknown = set((chosen.only or "").split(",")) - {"", *PARTS}
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}; accepted: {', '.join(PARTS)}")
+    if chosen.store and chosen.store not in SERVERS and not chosen.store.startswith(("mongodb://", "mongodb+srv://")):
+        parser.error(f"--store {chosen.store}: accepted are mongodb://... and {', '.join(SERVERS)}")
     chosen.results = chosen.results or (RESULTS / "mongodb" if chosen.store else RESULTS)
     return chosen
 

@@ -170,7 +170,7 @@ async def measure(
         stage = _Stage(store, runs, per_frame)
         await stage.begin()
 
-        async def written(operation: object, *, size_bytes: int = 0) -> list[Committed]:
+        async def written(operation: object, **_: object) -> list[Committed]:
             return [Committed()] * per_flush
 
         write, store._writer.run = store._writer.run, written  # type: ignore[assignment,method-assign]

@@ -152,7 +152,9 @@ class SqliteStore(Store):
             return []
         encoded = [_encoded(change) for change in changes]
         size_bytes = sum(one.size_bytes for one in encoded if not isinstance(one, Refused))
-        return await self._writer.run(lambda db: writes.apply_changes(db, encoded), size_bytes=size_bytes)
+        return await self._writer.run(
+            lambda db: writes.apply_changes(db, encoded), size_bytes=size_bytes, holds_caller=True
+        )
 
     async def open_conversations(self) -> Sequence[ConversationId]:
         """See the port."""

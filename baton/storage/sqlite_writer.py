@@ -52,8 +52,8 @@ class Writer:
 
     1. `run` returns when the operation is on disk.
     2. An operation that raises sinks no other of its group.
-    3. A cancelled caller's operation is carried out all the same, and the caller held until it has ended; cancelled a
-       second time it goes at once.
+    3. A cancelled caller's operation is carried out all the same. The caller goes at once; with `holds_caller` not
+       before it has ended, unless it is cancelled a second time.
     4. What does not fit into the bounds is refused with Overloaded, at once.
     """
 
@@ -79,7 +79,7 @@ class Writer:
         await connected
         self._is_open = True
 
-    async def run(self, operation: Operation[Result], *, size_bytes: int = 0) -> Result:
+    async def run(self, operation: Operation[Result], *, size_bytes: int = 0, holds_caller: bool = False) -> Result:
         """Carry the operation out and return its result. The order of calls is the order of effects."""
         if not self._is_open or self._loop is None:
             raise StoreUnavailable(f"The database {self._path} is closed")
@@ -94,7 +94,7 @@ class Writer:
         try:
             result: Result = await job.future
         except asyncio.CancelledError:
-            if job.future.cancelled():
+            if holds_caller and job.future.cancelled():
                 job.ended = self._loop.create_future()
                 await job.ended
             raise

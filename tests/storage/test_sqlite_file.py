@@ -292,6 +292,18 @@ async def test_a_cancelled_caller_is_held_until_its_write_has_ended(store: Sqlit
     assert [row.seq for row in await journal_of(store, run.conversation_id)] == [2, 3]
 
 
+async def test_a_cancelled_caller_of_anything_but_a_commit_goes_at_once(store: SqliteStore) -> None:
+    disk_is_free = threading.Event()
+    blocking = asyncio.ensure_future(store._writer.run(lambda _: disk_is_free.wait(5)))
+    await asyncio.sleep(0)  # until it is queued
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await store.probe()
+    assert not blocking.done(), "a question with a deadline does not wait for a disk that hangs"
+    disk_is_free.set()
+    await blocking
+
+
 async def test_what_is_queued_is_written_before_the_store_closes(store: SqliteStore, path: Path) -> None:
     _, run = await started(store)
     commits = [asyncio.ensure_future(commit_one(store, row_of(run, seq))) for seq in range(2, 50)]

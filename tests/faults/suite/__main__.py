@@ -1,7 +1,7 @@
 """`make test-faults`: rounds of faults on real processes, each held against every promise.
 
 make test-faults                                      ten rounds of a new seed, which is printed
-make test-faults ARGS="--seed 7 --rounds 1000"        the long form, some hours; with --jobs 6 in one
+make test-faults ARGS="--seed 7 --rounds 1000"        the long form, some hours; with --jobs 6 fewer
 make test-faults ARGS="--seed 7 --first 42 --rounds 1"    one round again
 """
 
