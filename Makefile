@@ -14,6 +14,8 @@ PAGE := baton/web/static/app/index.html
 ARGS ?=
 # Much of it is waiting for processes and for real time (a link that is gone): three at a time keep two cores busy.
 WORKERS ?= 3
+# Where this is set, each of the hundreds of servers and bridges that tests start would compile all of Baton again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # --- environment ----------------------------------------------------------------------------------------------
 

@@ -393,10 +393,11 @@ def _read_all(
     )
     values: dict[str, Any] = dict(_read_values(table, sources, problems))
     values["limits"] = Limits(**dict(_read_values(limits_table(), sources[1:], problems)))
-    commands: dict[str, str] = dict(values.get("acp", ()))
-    problems += _unknown_variables(environ, "", commands) + _unknown_variables(from_file, f" (in {dotenv})", commands)
+    agents, commands = _agent_names(), dict(values.get("acp", ()))
+    for variables, place in ((environ, ""), (from_file, f" (in {dotenv})")):
+        problems += _unknown_variables(variables, place, agents, commands)
     values["agent_environment"] = _agent_environment(environ)
-    values["agent_settings"] = _agent_settings({**from_file, **environ}, commands)
+    values["agent_settings"] = _agent_settings({**from_file, **environ}, agents, commands)
     return values
 
 
@@ -456,9 +457,11 @@ def known_variables() -> frozenset[str]:
     )
 
 
-def _unknown_variables(values: Mapping[str, str], place: str, commands: Mapping[str, str]) -> list[str]:
+def _unknown_variables(
+    values: Mapping[str, str], place: str, agents: Collection[str], commands: Collection[str]
+) -> list[str]:
     known = known_variables() | {_agent_prefix(agent) + name.upper() for agent in commands for name in ACP_SETTINGS}
-    prefixes = ("BATON_TEST_", *(_agent_prefix(name) for name in _agent_names() - set(AGENT_SETTINGS)))
+    prefixes = ("BATON_TEST_", *(_agent_prefix(name) for name in agents if name not in AGENT_SETTINGS))
     return [
         f"{name}{place}: there is no such setting; {_hint(name, known)}"
         for name in sorted(values)
@@ -505,7 +508,9 @@ def _agent_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in own and not name.startswith("BATON_")}
 
 
-def _agent_settings(values: Mapping[str, str], commands: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _agent_settings(
+    values: Mapping[str, str], agents: Collection[str], commands: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
     """By agent. `commands`: of the ACP agents, by name."""
     own = {
         agent: {
@@ -513,6 +518,6 @@ def _agent_settings(values: Mapping[str, str], commands: Mapping[str, str]) -> d
             for name, value in values.items()
             if name.startswith(_agent_prefix(agent))
         }
-        for agent in (*_agent_names(), *commands)
+        for agent in (*agents, *commands)
     }
     return own | {agent: {**own[agent], "command": command} for agent, command in commands.items()}

@@ -16,6 +16,7 @@ _SETTLE_S = 3.0
 async def measure(options: Options) -> Found:
     """A first start on an empty folder and a later one, several times; then one that idles."""
     first, later = [], []
+    await _warm_up(options)
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder:
             settings = store_settings(options.store)
@@ -38,6 +39,12 @@ async def measure(options: Options) -> Found:
             Goal("idle server: CPU", 0.5, core * 100, "% of a core"),
         ),
     )
+
+
+async def _warm_up(options: Options) -> None:
+    """Compiles what is not yet, and brings all of it into the system's memory."""
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as folder:
+        await _start_s(Path(folder), store_settings(options.store))
 
 
 def _spread(seconds: list[float]) -> str:

@@ -21,6 +21,8 @@ _CPUS: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity
 SERVER_CPUS: Final = frozenset(_CPUS[-1:]) if len(_CPUS) > 1 else frozenset()
 """The core that the server has for itself, where there is more than one; empty: nobody is pinned."""
 LOAD_CPUS: Final = frozenset(_CPUS[:-1]) if len(_CPUS) > 1 else frozenset()
+_NOT_HANDED_ON: Final = ("BATON_", "PYTHONDONTWRITEBYTECODE")
+"""What begins with these says how somebody else's Baton or Python is set up."""
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -172,11 +174,12 @@ def _settle_in(cpus: frozenset[int]) -> None:
 async def baton_server(folder: Path, **environment: str) -> AsyncIterator[tuple[Child, str, dict[str, str]]]:
     """`baton serve` on a database of its own: the process, its address, its tokens by role.
 
-    `BENCH_SOURCE` names another checkout whose Baton is measured instead of this one's.
+    `BENCH_SOURCE` names another checkout whose Baton is measured instead of this one's. Its modules stay compiled, as
+    those of an installed Baton are.
     """
     port = free_port()
     variables = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("BATON_")},
+        **{name: value for name, value in os.environ.items() if not name.startswith(_NOT_HANDED_ON)},
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "BATON_DATA": str(folder / "data"),

@@ -15,7 +15,6 @@ from baton.core.errors import InvalidRequest
 from baton.core.ids import ConversationId, ProjectId, UserId, new_object_id
 from baton.core.models import Prompt, PromptType
 from baton.core.permissions import Grant, GrantEffect, GrantId, GrantScope
-from baton.services import shell
 from baton.services.folders import has_hidden_signs
 from baton.services.tool_calls import Family, ToolCall, family_of, look_at
 
@@ -87,6 +86,8 @@ def check_pattern(tool_name: str, pattern: str) -> None:
         raise _invalid(f"Must be 1 to {MAX_PATTERN_CHARS} characters.")
     match family_of(tool_name, None):
         case Family.SHELL:
+            from baton.services import shell
+
             shell.check_pattern(pattern)
         case Family.EDIT | Family.READ | Family.SEARCH:
             _check_glob(pattern)
@@ -149,6 +150,8 @@ def grants_from_answer(
 def _patterns_for(call: ToolCall) -> Sequence[str | None]:
     match call.family:
         case Family.SHELL:
+            from baton.services import shell
+
             patterns = shell.patterns_for(call.reading, call.folder) if call.reading is not None else ()
             return [pattern for pattern in patterns if len(pattern) <= MAX_PATTERN_CHARS]
         case Family.EDIT | Family.READ | Family.SEARCH:
@@ -174,6 +177,8 @@ def denies(grant: Grant, call: ToolCall) -> bool | None:
         return None
     match call.family:
         case Family.SHELL:
+            from baton.services import shell
+
             return None if call.reading is None else shell.meets(call.reading, grant.pattern)
         case Family.EDIT | Family.READ | Family.SEARCH:
             return _meets_glob(grant.pattern, call)
@@ -220,6 +225,8 @@ def covering(grants: Sequence[Grant], call: ToolCall) -> Sequence[Grant]:
     patterns = [grant.pattern or "" for grant in ours]
     match call.family:
         case Family.SHELL if call.reading is not None:
+            from baton.services import shell
+
             used = shell.covered_by(call.reading, patterns, call.folder)
             return [ours[index] for index in sorted(used)] if used else []
         case Family.EDIT | Family.READ | Family.SEARCH:

@@ -2,19 +2,23 @@
 
 Knows the tools of Claude Code by name and those of ACP agents by their kind. Where a name and a kind say different
 things, the worse counts. Tools of MCP servers can do anything, whatever they call themselves.
+
+What judges shell commands (`shell`) is loaded with the first of them: it is a twentieth of what a start imports.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from baton.core.permissions import Risk, worst
 from baton.core.text import Json
-from baton.services import shell
 from baton.services.folders import has_hidden_signs, holds_secrets, is_protected, place_in, takes_over
+
+if TYPE_CHECKING:
+    from baton.services import shell
 
 
 def _names(text: str) -> frozenset[str]:
@@ -118,7 +122,7 @@ class ToolCall:
     """What it names; None for something that is no path."""
     domain: str | None = None
     """The host of the web page that it reads; None where there is none, or nobody can tell."""
-    reading: shell.Reading | None = None
+    reading: "shell.Reading | None" = None
     """Its command line."""
     risk: Risk
     reason: str
@@ -168,11 +172,13 @@ def risk_of(tool: str, tool_input: Json, kind: str | None, working_directory: st
     return look_at(tool, tool_input, kind, working_directory).risk
 
 
-def _reading_of(given: Mapping[str, Json]) -> shell.Reading | None:
+def _reading_of(given: Mapping[str, Json]) -> "shell.Reading | None":
     """The command line: as text, or as a list of words; None where the input has neither.
 
     Input that says more than we know how to read is never plain: nothing of it is allowed by itself.
     """
+    from baton.services import shell
+
     value = next((given[key] for key in _COMMAND_KEYS if given.get(key)), None)
     arguments = given.get("args", given.get("arguments", []))
     words = [value] if isinstance(value, str) else value
@@ -234,13 +240,15 @@ def _domain_of(given: Mapping[str, Json]) -> str | None:
 
 
 def _judged(
-    tool: str, family: Family, folder: str | None, paths: tuple[str | None, ...], reading: shell.Reading | None
+    tool: str, family: Family, folder: str | None, paths: tuple[str | None, ...], reading: "shell.Reading | None"
 ) -> tuple[Risk, str]:
     places = [place_in(folder, path) for path in paths]
     match family:
         case Family.SHELL:
             if reading is None:
                 return Risk.HIGH, "It runs something"
+            from baton.services import shell
+
             verdict = shell.judge(reading, folder)
             # Only of the tools that are known to be a shell is it known that the command is all they run.
             return (verdict.risk if tool in ("Bash", "Run") else worst([verdict.risk, Risk.HIGH])), verdict.reason

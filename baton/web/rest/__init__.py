@@ -1,6 +1,9 @@
 """REST: thin routes over the services. `setup_rest` hangs all of it into an aiohttp application."""
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -11,7 +14,6 @@ from baton.web.page import add_built_page
 from baton.web.rest.errors import error_middleware, meet_expectation
 from baton.web.rest.health import HealthFacts, HealthProbe
 from baton.web.rest.metrics import Metrics
-from baton.web.rest.openapi import describe
 from baton.web.rest.route import Desk, Entrance
 from baton.web.rest.table import ROUTES
 from baton.web.status_page import add_status_page
@@ -42,7 +44,7 @@ def setup_rest(
         health=health,
         metrics=metrics,
         version=version,
-        description=describe(ROUTES, version),
+        describe=functools.cache(functools.partial(_describe, version)),
     )
     app.middlewares[:0] = [metrics.middleware(), error_middleware()]
     app.on_response_prepare.append(_add_safe_headers)
@@ -54,6 +56,12 @@ def setup_rest(
     if built_page is not None:
         add_built_page(app, access, built_page)
     add_status_page(app, access, at_root=built_page is None)
+
+
+def _describe(version: str) -> Mapping[str, Any]:
+    from baton.web.rest.openapi import describe  # a tenth of the start, for a document that few ask for
+
+    return describe(ROUTES, version)
 
 
 async def _add_safe_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -54,8 +54,8 @@ class Desk:
     health: HealthProbe
     metrics: Metrics
     version: str
-    description: Mapping[str, Any]
-    """The OpenAPI document."""
+    describe: Callable[[], Mapping[str, Any]]
+    """Makes the OpenAPI document; blocks for some tens of milliseconds, the first time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Routes that tell how the server is: health, metrics, presence, counts, latency, the API's own description."""
 
+import asyncio
+
 from aiohttp import hdrs, web
 
 from baton.schemas import answers
@@ -41,7 +43,8 @@ async def metrics(call: Call) -> web.Response:
 
 async def openapi(call: Call) -> web.Response:
     """The description of these very routes."""
-    return raw_json(dict(call.desk.description))
+    document = await asyncio.to_thread(call.desk.describe)
+    return raw_json(dict(document))
 
 
 async def bridges(call: Call) -> web.Response:
