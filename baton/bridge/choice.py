@@ -43,7 +43,8 @@ def _choose_agent(bridges: Sequence[BridgePresence], agent: str | None) -> Bridg
         reason = f"{_names(able)} is busy: the run starts there when another one ends"
         return BridgeChoice(bridge_id=None, agent=wanted, reason=reason, is_busy=True)
     least = min(free, key=lambda bridge: bridge.active)
-    return BridgeChoice(bridge_id=least.id, agent=wanted)
+    folder = least.workspaces[0].path if least.workspaces else None
+    return BridgeChoice(bridge_id=least.id, agent=wanted, folder=folder)
 
 
 def _no(agent: str | None, reason: str) -> BridgeChoice:

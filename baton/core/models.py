@@ -349,6 +349,8 @@ class Run:
     """Of the payload: the same requestId with another payload is a conflict."""
     answer: SendAnswer | None = None
     request: RunRequest
+    folder: str | None = None
+    """Where its agent works, as far as anybody knew when it was dispatched."""
     position: float = 0.0
     """Orders the queue; only its order means something."""
     bridge_seq: int = 0
@@ -443,7 +445,7 @@ INTERNAL_FIELDS: dict[type, frozenset[str]] = {
     Attachment: frozenset({"user_id", "created_at"}),
     Conversation: frozenset({"ordinal", "queue_paused", "queue_reason", "deleted_at", "fork_session", "mode_before"}),
     Message: frozenset({"covers_bridge_seq"}),
-    Run: frozenset({"user_id", "digest", "answer", "request", "position", "bridge_seq", "user_message"}),
+    Run: frozenset({"user_id", "digest", "answer", "request", "folder", "position", "bridge_seq", "user_message"}),
     Prompt: frozenset({"bridge_prompt_id", "stage_at", "seen_until"}),
 }
 """Stored, but no part of the wire object."""

@@ -441,6 +441,8 @@ class BridgeChoice:
     bridge_id: BridgeId | None
     agent: str | None
     reason: str | None = None
+    folder: str | None = None
+    """Where this bridge's agents work when they are told no folder."""
     is_busy: bool = False
     """A bridge for it is there and full: the run waits for room, under no deadline."""
 

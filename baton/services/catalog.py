@@ -29,6 +29,7 @@ from baton.services.runs import Runs
 from baton.services.silence import Silence
 from baton.services.snapshots import Snapshots
 from baton.services.stats import Stats
+from baton.services.steady import SteadyClock
 from baton.services.tokens import Tokens
 from baton.services.trail import Trail
 from baton.services.transfer import Transfer
@@ -79,8 +80,9 @@ def build_services(
 
     `given_tokens`: the digests of those that settings and files give (`services.tokens`).
     """
-    lanes = Lanes(store, publisher, link, clock, limits)
-    dispatcher = Dispatcher(lanes, link, clock, limits)
+    steady = SteadyClock(clock)
+    lanes = Lanes(store, publisher, link, steady, limits)
+    dispatcher = Dispatcher(lanes, link, steady, limits)
     judge = Judge(lanes, link, limits)
     asking = Asking(judge, limits)
     ownership = Ownership(store, lanes)
@@ -89,7 +91,7 @@ def build_services(
     attachments = Attachments(store=store, clock=clock, limits=limits)
     prompts = Prompts(store=store, lanes=lanes, ownership=ownership, judge=judge, asking=asking, limits=limits)
     expiry = Expiry(
-        store=store, lanes=lanes, dispatcher=dispatcher, watchers=prompts.watchers, clock=clock, limits=limits
+        store=store, lanes=lanes, dispatcher=dispatcher, watchers=prompts.watchers, clock=steady, limits=limits
     )
     conversations = Conversations(
         store=store,
@@ -135,7 +137,7 @@ def build_services(
         limits=limits,
         lanes=lanes,
         intake=Intake(
-            store=store, lanes=lanes, link=link, dispatcher=dispatcher, asking=asking, clock=clock, limits=limits
+            store=store, lanes=lanes, link=link, dispatcher=dispatcher, asking=asking, clock=steady, limits=limits
         ),
         dispatcher=dispatcher,
         deadlines=Deadlines(
@@ -143,10 +145,10 @@ def build_services(
             link=link,
             dispatcher=dispatcher,
             expiry=expiry,
-            outages=Outages(store=store, lanes=lanes, clock=clock),
-            clock=clock,
+            outages=Outages(store=store, lanes=lanes, clock=steady),
+            clock=steady,
             limits=limits,
         ),
-        silence=Silence(lanes=lanes, link=link, clock=clock, limits=limits),
+        silence=Silence(lanes=lanes, link=link, clock=steady, limits=limits),
         cleaning=Cleaning(store=store, conversations=conversations, clock=clock, limits=limits),
     )

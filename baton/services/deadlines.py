@@ -56,6 +56,7 @@ class Deadlines:
 
     async def sweep(self) -> int:
         """Act on everything that has passed; on how much. Raises StoreUnavailable, LeaseLost."""
+        self._outages.look()
         await self._lanes.writes.look_again()
         await self._outages.tick()
         # Also remembers what the lanes have forgotten, and misses nobody who waits, whatever woke nobody up.

@@ -138,7 +138,11 @@ class Dispatcher:
             )
         )
         run = replace(
-            run, bridge_id=choice.bridge_id, agent=choice.agent, model=run.request.model or conversation.model
+            run,
+            bridge_id=choice.bridge_id,
+            agent=choice.agent,
+            model=run.request.model or conversation.model,
+            folder=run.request.working_directory or conversation.working_directory or choice.folder,
         )
         draft.move_run(head, run, with_queue=True)
         draft.send(choice.bridge_id, execute_frame(draft.memory, head.run))

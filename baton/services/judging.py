@@ -70,9 +70,12 @@ class Judge:
         return _with_warning(decision, asked)
 
     def folder(self, memory: Memory, run: Run) -> str | None:
-        """Where the run works, absolute; None: not known, so that everything counts as outside."""
-        folder = run.request.working_directory or memory.conversation.working_directory
-        if folder is None:
+        """Where the run works, absolute; None: not known, so that everything counts as outside.
+
+        As it was dispatched: its bridge may have gone since, and what is asked is judged the same.
+        """
+        folder = run.folder or run.request.working_directory or memory.conversation.working_directory
+        if folder is None:  # an agent that goes on by itself
             bridge = self._bridge(run.bridge_id)
             folder = bridge.workspaces[0].path if bridge is not None and bridge.workspaces else None
         return folder if folder is not None and folder.startswith("/") else None

@@ -11,13 +11,14 @@ It must not know what the changes mean: that is what `runs`, `intake`, `prompts`
 import asyncio
 import contextlib
 import itertools
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from baton.core import activity
-from baton.core.errors import Conflict, NotFound, StoreUnavailable
+from baton.core.errors import Conflict, LeaseLost, NotFound, StoreUnavailable, Unavailable
 from baton.core.events import Event
 from baton.core.ids import ConversationId, MessageId, new_object_id
 from baton.core.limits import Limits
@@ -37,8 +38,11 @@ from baton.services.drafts import Draft
 from baton.services.memory import LiveRun, Memory
 from baton.services.news import log_news
 from baton.services.places import Places
+from baton.services.postponing import postpone
 from baton.services.standing import StandingGrants
 from baton.services.writes import Writes
+
+logger = logging.getLogger(__name__)
 
 _REMEMBERED_AT_ONCE = 16
 _IDLE_LANES = 1000
@@ -78,6 +82,8 @@ class Lanes:
         self._limits = limits
         self._lanes: OrderedDict[ConversationId, Lane] = OrderedDict()
         self._forgotten: set[ConversationId] = set()
+        self._late: dict[ConversationId, timedelta] = {}
+        """Conversations whose deadlines are still to be moved, and by how much."""
         self.places = Places()
         self.standing = StandingGrants()
         self.bypassing: dict[ConversationId, datetime] = {}
@@ -99,6 +105,8 @@ class Lanes:
             async with lane.lock:
                 memory = await self._loaded(lane)
                 try:
+                    if conversation_id in self._late:
+                        await self._postpone(memory)
                     yield memory
                 except BaseException:
                     if lane.is_ahead:
@@ -130,7 +138,7 @@ class Lanes:
         For the flush, which takes many lanes at once and must never wait for one.
         """
         lane = self._lanes.get(conversation_id)
-        if lane is None or lane.users or lane.memory is None:
+        if lane is None or lane.users or lane.memory is None or conversation_id in self._late:
             return None
         lane.users = 1
         return lane
@@ -240,6 +248,42 @@ class Lanes:
             self._link.release(bridge_id, request_id)
         if draft.released:
             self.capacity_freed()
+
+    # --- deadlines ---------------------------------------------------------------------------------------------
+
+    def postpone(self, by: timedelta) -> None:
+        """Move every deadline there is by so much: each conversation's before anybody's next turn in it."""
+        in_use = [name for name, lane in self._lanes.items() if lane.users or (lane.memory and lane.memory.runs)]
+        for conversation_id in {*in_use, *self._forgotten}:
+            self._late[conversation_id] = self._late.get(conversation_id, timedelta()) + by
+
+    async def store_postponed(self) -> None:
+        """Move those deadlines whose conversations nobody has had a turn in. Raises Unavailable, LeaseLost."""
+        for conversation_id in list(self._late):
+            try:
+                async with self.turn(conversation_id):
+                    pass
+            except NotFound:
+                self._late.pop(conversation_id, None)
+            except (Unavailable, LeaseLost):
+                raise
+            except Exception:  # one conversation's failure must not stop the others (job item)
+                logger.exception(
+                    "deadlines could not be moved", extra={"action": "jobs.failed", "conversationId": conversation_id}
+                )
+
+    async def _postpone(self, memory: Memory) -> None:
+        by = self._late[memory.conversation_id]
+        draft = self.draft(memory)
+        postpone(draft, lambda _: by)
+        if draft.is_bare:
+            self.settle(draft)
+        else:
+            await self.commit(draft)
+        # While it was stored, more may have been added.
+        left = self._late.pop(memory.conversation_id) - by
+        if left:
+            self._late[memory.conversation_id] = left
 
     # --- what all lanes hold -----------------------------------------------------------------------------------
 

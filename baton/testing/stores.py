@@ -325,6 +325,19 @@ class SimulatedCrashError(Exception):
     """The process died here, as far as the store is concerned: no later commit reaches the disk either."""
 
 
+class StumblingStore(StoreInFront):
+    """Raises these in its next commits, one each."""
+
+    def __init__(self, behind: Store) -> None:
+        super().__init__(behind)
+        self.raises: list[Exception] = []
+
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        if self.raises:
+            raise self.raises.pop(0)
+        return await super().commit(changes)
+
+
 class FaultyStore(StoreInFront):
     """Fails some commits, as a full disk does, or dies at one of them, as a killed process does.
 

@@ -83,7 +83,7 @@ def _java() -> Sequence[str]:
         _build(["mvn", "-q", "-B", "-C", "dependency:copy-dependencies", f"-DoutputDirectory={jars}"], HERE / "java")
         if not _have_checksums(jars):
             raise NotHereError("what Maven brought is not what tests/mongo_servers/java/checksums.sha256 names")
-    return ["java", "-Xmx512m", "-cp", f"{jars}/*", str(HERE / "java" / "Launcher.java")]
+    return ["java", "-Xmx2g", "-cp", f"{jars}/*", str(HERE / "java" / "Launcher.java")]
 
 
 def _have_checksums(jars: Path) -> bool:

@@ -67,7 +67,8 @@ class Bridge:
             return BridgeChoice(bridge_id=None, agent=None, reason="No bridge service connected")
         if len(self.load) >= self.capacity:
             return BridgeChoice(bridge_id=None, agent=None, reason="The bridge is full", is_busy=True)
-        return BridgeChoice(bridge_id=LOCAL, agent=agent or "demo")
+        folder = self.workspaces[0].path if self.workspaces else None
+        return BridgeChoice(bridge_id=LOCAL, agent=agent or "demo", folder=folder)
 
     def is_connected(self, bridge_id: BridgeId) -> bool:
         return self.connected

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from baton.core.commands import SendMessage
-from baton.core.errors import AlreadyResolved, Conflict, InvalidRequest, StoreUnavailable
+from baton.core.errors import AlreadyResolved, Conflict, InvalidRequest, LeaseLost, StoreUnavailable
 from baton.core.events import PromptEscalated, PromptOpened, PromptResolved, RunFailed
 from baton.core.frames import Abort, PermissionResponse
 from baton.core.ids import ConversationId, RequestId
@@ -18,7 +18,7 @@ from baton.core.models import PromptType as Type
 from baton.core.stored import Change, Outcome, PromptMove
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
-from baton.testing.stores import StoreInFront
+from baton.testing.stores import StoreInFront, StumblingStore
 from tests.services.harness import ANNA, LOCAL, Server
 from tests.services.test_judging import a_run, ask, bash, respond, told_agent
 
@@ -314,6 +314,69 @@ async def test_a_clock_that_jumps_ends_nothing_and_gives_nothing(server: Server,
     assert waits.status is PromptStatus.PENDING
     left = (waits.timeout_at - server.clock.now()).total_seconds()
     assert abs(left - (HALF_AN_HOUR - 10)) <= 1
+
+
+@pytest.mark.parametrize("jump", [7200, -7200])
+async def test_what_gets_its_deadline_after_a_jump_that_nobody_has_seen_keeps_its_time(
+    server: Server, jump: float
+) -> None:
+    await a_run(server)
+    server.clock.jump(jump)
+    prompt = await bash(server, "npm test")
+    server.bridge.connected = False
+    other = await server.conversation()
+    await server.send(other, "r2")
+    await server.tick(1)
+    waits, queued = await now_of(server, prompt), await server.runs.get(ANNA, RequestId("r2"))
+    assert (waits.status, queued.status) == (PromptStatus.PENDING, RunStatus.QUEUED)
+    for deadline, whole in ((waits.timeout_at, HALF_AN_HOUR), (queued.deadline_at, Limits().queue_timeout_s)):
+        assert deadline is not None
+        assert abs((deadline - server.clock.now()).total_seconds() - (whole - 1)) <= 1
+
+
+async def test_a_conversation_that_memory_has_lost_just_then_is_moved_too(store: SqliteStore) -> None:
+    stumbling = StumblingStore(store)
+    server = Server(stumbling, limits=Limits(), clock=FakeClock(), epoch="e")
+    conversation = await a_run(server)
+    prompt = await bash(server, "npm test")
+    await server.tick(5)
+    stumbling.raises = [LeaseLost("of no matter")]
+    with pytest.raises(LeaseLost):
+        await server.send(conversation, "r2")
+    server.clock.jump(-7200)
+    await server.tick(5)
+    waits = await now_of(server, prompt)
+    assert waits.timeout_at is not None
+    assert abs((waits.timeout_at - server.clock.now()).total_seconds() - (HALF_AN_HOUR - 10)) <= 1
+
+
+async def test_a_jump_while_the_store_is_away_is_not_forgotten(store: SqliteStore) -> None:
+    stumbling = StumblingStore(store)
+    server = Server(stumbling, limits=Limits(), clock=FakeClock(), epoch="e")
+    await a_run(server)
+    prompt = await bash(server, "npm test")
+    await server.tick(5)
+    server.clock.jump(7200)
+    stumbling.raises = [StoreUnavailable("away"), StoreUnavailable("away")]
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await server.tick(1)
+        server.clock.jump(60)
+    await server.tick(3)
+    waits = await now_of(server, prompt)
+    assert waits.status is PromptStatus.PENDING
+    assert waits.timeout_at is not None
+    assert abs((waits.timeout_at - server.clock.now()).total_seconds() - (HALF_AN_HOUR - 10)) <= 1
+
+
+async def test_an_answer_that_comes_before_the_move_is_stored_ends_its_prompt(server: Server) -> None:
+    await a_run(server)
+    prompt = await bash(server, "npm test")
+    server.clock.jump(7200)
+    server.lanes.postpone(timedelta(hours=2))
+    await respond(server, prompt, "allow_once")
+    await server.tick(1)
+    assert (await now_of(server, prompt)).status is PromptStatus.ANSWERED
 
 
 async def test_a_machine_that_slept_counts_only_what_it_was_awake(server: Server) -> None:

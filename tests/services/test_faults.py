@@ -19,25 +19,12 @@ from baton.core.stored import Change, ConversationFilter, Outcome
 from baton.core.stream import MessageDone, TextDelta, ToolDone, ToolStarted
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
-from baton.testing.stores import FaultyStore, HeldStore, StoreInFront
+from baton.testing.stores import FaultyStore, HeldStore, StoreInFront, StumblingStore
 from tests.services.harness import ANNA, Server
 
 R1, R2 = RequestId("r1"), RequestId("r2")
 SOON_S = 5.0
 HUGE = "x" * 1_000_000
-
-
-class StumblingStore(StoreInFront):
-    """Raises these in its next commits, one each."""
-
-    def __init__(self, behind: SqliteStore) -> None:
-        super().__init__(behind)
-        self.raises: list[Exception] = []
-
-    async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
-        if self.raises:
-            raise self.raises.pop(0)
-        return await super().commit(changes)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from baton.core.frames import (
     SetMode,
 )
 from baton.core.ids import ConversationId, RequestId
+from baton.core.limits import Limits
 from baton.core.models import (
     Conversation,
     PermissionMode,
@@ -147,6 +148,19 @@ async def test_the_folder_of_a_bridge_counts_where_a_conversation_names_none(ser
     await server.runs.send(ANNA, SendMessage(request_id=R1, content="x", conversation_id=conversation.id))
     assert (await ask(server, "Read", "p1", input={"file_path": "/work/a"})).status is PromptStatus.ANSWERED
     assert (await ask(server, "Read", "p2", input={"file_path": "/home/a"})).status is PromptStatus.PENDING
+
+
+async def test_what_a_bridge_asked_just_before_it_went_is_judged_as_if_it_were_there(
+    server: Server, store: SqliteStore
+) -> None:
+    conversation = await server.conversations.create(ANNA, CreateConversation())
+    await server.runs.send(ANNA, SendMessage(request_id=R1, content="x", conversation_id=conversation.id))
+    server.bridge.workspaces = ()
+    assert (await bash(server, "rm -r build")).risk_level == "HIGH"
+    again = Server(store, limits=Limits(), clock=FakeClock(), epoch="e")
+    again.bridge.workspaces = ()
+    await again.recover()
+    assert (await ask(again, "Read", "p2", input={"file_path": "/work/a"})).status is PromptStatus.ANSWERED
 
 
 async def test_tools_that_the_send_allows_need_no_asking_in_its_run_alone(server: Server) -> None:

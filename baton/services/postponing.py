@@ -1,0 +1,37 @@
+"""Moves the deadlines of a conversation's open runs and prompts, where time has passed that does not count."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from baton.core.models import Prompt, Run
+from baton.services.drafts import Draft
+from baton.services.watching import store_pending
+
+
+def postpone(draft: Draft, by: Callable[[datetime], timedelta]) -> None:
+    """Draft all of them anew. `by`: how much, for something that waits since then."""
+    for live in list(draft.memory.runs.values()):
+        if live.run.deadline_at is not None:
+            moved = live.run.deadline_at + by(_waits_since(live.run))
+            draft.move_run(live, replace(live.run, deadline_at=moved))
+    for prompt in draft.memory.pending_prompts():
+        _postpone_prompt(draft, prompt, by(prompt.created_at))
+
+
+def _waits_since(run: Run) -> datetime:
+    """Its deadline was set no earlier than this."""
+    return max(at for at in (run.queued_at, run.dispatched_at, run.last_event_at) if at is not None)
+
+
+def _postpone_prompt(draft: Draft, prompt: Prompt, by: timedelta) -> None:
+    if prompt.timeout_at is None and prompt.stage_at is None:
+        return
+    moved = replace(
+        prompt,
+        timeout_at=prompt.timeout_at and prompt.timeout_at + by,
+        stage_at=prompt.stage_at and prompt.stage_at + by,
+        # Who looked at it has gone with the server, or has slept too: what was left of that look stays added.
+        seen_until=None,
+    )
+    store_pending(draft, moved)
