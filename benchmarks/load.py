@@ -11,6 +11,7 @@ import re
 import resource
 import sys
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -247,7 +248,7 @@ async def produce(options: dict[str, Any]) -> None:
 class LoadBridge:
     """A bridge as docs/protocol.md has it: `per_frame` deltas a frame; each message ends after `message_deltas`.
 
-    With a `text` each message says that, word by word, instead of stamps.
+    With a `text` each message says that, word by word, instead of stamps. What the link's window does not take waits.
     """
 
     def __init__(self, message_deltas: int, per_frame: int, text: str | None = None) -> None:
@@ -257,8 +258,12 @@ class LoadBridge:
         self.expected = 0
         self.runs: list[str] = []
         self.deltas = 0
-        self.unacknowledged = 0
-        """Frames that are not on the server's disk yet, as far as it has said."""
+        self._window = 0
+        self._in_flight = 0
+        """Bytes that are not on the server's disk yet, as far as it has said."""
+        self._sizes: defaultdict[str, deque[int]] = defaultdict(deque)
+        """Of the frames in flight, by run."""
+        self._waiting: deque[tuple[str, str]] = deque()
         self._message_deltas = message_deltas
         self._per_frame = per_frame
         self._words = None if text is None else re.findall(r"\s*\S+\s*", text)
@@ -273,14 +278,14 @@ class LoadBridge:
         kind = frame["type"]
         if kind == "ack":
             for run, seq in frame["acks"].items():
-                self.unacknowledged -= seq - self._acked.get(run, 0)
-                self._acked[run] = seq
+                self._acknowledged(run, seq)
         elif kind == "claude:execute":
             self.runs.append(frame["requestId"])
             self._send(frame["requestId"], {"type": "claude:started", "sessionId": "load"})
             if len(self.runs) == self.expected:
                 self.is_ready.set()
         elif kind == "welcome":
+            self._window = frame["window"]
             self.is_welcome.set()
         elif kind == "ping":
             socket.send(json.dumps({"type": "pong", "t": frame["t"]}))
@@ -305,10 +310,29 @@ class LoadBridge:
         return {"type": "text.delta", "messageId": message_id, "block": 0, "offset": offset, "text": text}
 
     def _send(self, run: str, frame: dict[str, Any]) -> None:
-        assert self.socket is not None, "it is open"
         self._seqs[run] = self._seqs.get(run, 0) + 1
-        self.unacknowledged += 1
-        self.socket.send(json.dumps({**frame, "requestId": run, "seq": self._seqs[run]}))
+        self._waiting.append((run, json.dumps({**frame, "requestId": run, "seq": self._seqs[run]})))
+        self._send_what_fits()
+
+    def _send_what_fits(self) -> None:
+        assert self.socket is not None, "it is open"
+        while self._waiting and self._in_flight + len(self._waiting[0][1]) <= self._window:
+            run, text = self._waiting.popleft()
+            self._in_flight += len(text)
+            self._sizes[run].append(len(text))
+            self.socket.send(text)
+
+    def _acknowledged(self, run: str, seq: int) -> None:
+        """All frames of the run up to this one."""
+        sizes, acked = self._sizes[run], self._acked.get(run, 0)
+        self._in_flight -= sum(sizes.popleft() for _ in range(acked, seq))
+        self._acked[run] = seq
+        self._send_what_fits()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that was said is on the server's disk."""
+        return not self._waiting and not self._in_flight
 
 
 _HELLO = {
@@ -348,7 +372,7 @@ async def bridge(options: dict[str, Any]) -> None:
         if line == "end":
             speaking.cancel()
             async with asyncio.timeout(30):
-                while peer.unacknowledged:
+                while not peer.is_done:
                     await asyncio.sleep(0.02)
             say(sent=peer.deltas)
     speaking.cancel()

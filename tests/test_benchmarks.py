@@ -1,11 +1,13 @@
 """What the benchmarks say is what they found: their page, their plots, and what counts as reached."""
 
+import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
 from benchmarks import hot_path
+from benchmarks.load import LoadBridge
 from benchmarks.plots import Chart, Line, draw
 from benchmarks.report import PAGE, page_with
 from benchmarks.results import RESULTS, Found, Goal, Options, Table, keep, load
@@ -13,6 +15,16 @@ from benchmarks.results import RESULTS, Found, Goal, Options, Table, keep, load
 TABLE = Table("speed", "How fast", ("", "median"), (("Baton", "3 ms"),))
 GOALS = (Goal("latency", 5, 3.25, "ms"), Goal("rate", 8000, 7000, "a second", at_least=True))
 CHART = Chart("curve", "A <curve>", "x", "y", (Line("one", ((0, 1), (2, 30))), Line("two", ((1, 2.5),))), limit=100)
+
+
+class Link:
+    """What a load sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def send(self, text: str) -> None:
+        self.sent.append(text)
 
 
 def test_the_tables_of_the_page_are_those_of_the_results() -> None:
@@ -71,3 +83,17 @@ def test_a_plot_is_a_sound_document_with_its_points_inside(is_log: bool) -> None
 
 async def test_the_hot_path_can_be_measured() -> None:
     assert 0 < await hot_path.measure(2, 2, 1, flushes=3, rounds=1) < 1e6
+
+
+def test_the_load_keeps_back_what_the_window_does_not_take() -> None:
+    peer, link = LoadBridge(message_deltas=1000, per_frame=1, text="word"), Link()
+    peer.socket = link  # type: ignore[assignment]  # only its send is asked
+    peer.read(link, json.dumps({"type": "welcome", "window": 300}))  # type: ignore[arg-type]  # as above
+    for _ in range(20):
+        peer.speak("r1")
+    assert 0 < sum(map(len, link.sent)) <= 300
+    while not peer.is_done:
+        acked, before = json.loads(link.sent[-1])["seq"], len(link.sent)
+        peer.read(link, json.dumps({"type": "ack", "acks": {"r1": acked}}))  # type: ignore[arg-type]  # as above
+        assert sum(map(len, link.sent[before:])) <= 300
+    assert [json.loads(text)["seq"] for text in link.sent] == list(range(1, 21))
