@@ -8,6 +8,7 @@ make test-faults ARGS="--seed 7 --first 42 --rounds 1"    one round again
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -89,7 +90,7 @@ async def _one(round_: Round, keep: Path | None) -> tuple[Evidence, list[Violati
         if found and keep is not None:
             kept = keep / f"{round_.seed}-{round_.number}"
             kept.parent.mkdir(parents=True, exist_ok=True)
-            (Path(folder) / "round").rename(kept)
+            shutil.move(Path(folder) / "round", kept)  # may be another disk
         return evidence, found
 
 
