@@ -12,9 +12,14 @@ from baton.services.watching import store_pending
 def postpone(draft: Draft, by: Callable[[datetime], timedelta]) -> None:
     """Draft all of them anew. `by`: how much, for something that waits since then."""
     for live in list(draft.memory.runs.values()):
-        if live.run.deadline_at is not None:
-            moved = live.run.deadline_at + by(_waits_since(live.run))
-            draft.move_run(live, replace(live.run, deadline_at=moved))
+        run = live.run
+        if run.deadline_at is not None:
+            run = replace(run, deadline_at=run.deadline_at + by(_waits_since(run)))
+        if run.abort_requested_at is not None:
+            # Its agent is given so much longer to end it by itself.
+            run = replace(run, abort_requested_at=run.abort_requested_at + by(run.abort_requested_at))
+        if run is not live.run:
+            draft.move_run(live, run)
     for prompt in draft.memory.pending_prompts():
         _postpone_prompt(draft, prompt, by(prompt.created_at))
 

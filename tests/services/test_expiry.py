@@ -334,6 +334,19 @@ async def test_what_gets_its_deadline_after_a_jump_that_nobody_has_seen_keeps_it
         assert abs((deadline - server.clock.now()).total_seconds() - (whole - 1)) <= 1
 
 
+@pytest.mark.parametrize("jump", [7200, -7200])
+async def test_an_abort_that_nobody_answers_ends_its_run_after_its_time_also_where_the_clock_jumps(
+    server: Server, jump: float
+) -> None:
+    await a_run(server)
+    await server.runs.abort(ANNA, R1)
+    server.clock.jump(jump)
+    await server.tick(Limits().abort_grace_s - 1)
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.RUNNING
+    await server.tick(2)
+    assert (await server.runs.get(ANNA, R1)).status is RunStatus.ABORTED
+
+
 async def test_a_conversation_that_memory_has_lost_just_then_is_moved_too(store: SqliteStore) -> None:
     stumbling = StumblingStore(store)
     server = Server(stumbling, limits=Limits(), clock=FakeClock(), epoch="e")
