@@ -88,6 +88,16 @@ def test_a_timeout_after_its_time_of_which_the_server_was_down_for_a_part_is_wel
     assert judge(evidence) == []
 
 
+def test_an_answer_that_meets_the_end_of_its_turn_is_well() -> None:
+    evidence = good()
+    evidence.absences = [Absence("bridge", "restarted", 1, 2)]
+    end_as(evidence, Script.ASK, run("failed", "bridge_lost"), prompt(option="allow_once"), text="one ")
+    evidence.lines.append(line("heard", "cancelled"))
+    evidence.newcomer = None
+    evidence.witnesses = []
+    assert judge(evidence) == []
+
+
 def test_a_failure_that_what_was_done_explains_is_well() -> None:
     evidence = good()
     evidence.absences = [Absence("bridge", "killed", 1, 2)]
@@ -133,6 +143,11 @@ def won_twice(evidence: Evidence) -> None:
 def heard_the_loser(evidence: Evidence) -> None:
     end_as(evidence, Script.ASK, run(), prompt(option="deny"))
     evidence.lines.append(line("heard", "yes"))
+
+
+def heard_no_answer_in_a_turn_that_went_on(evidence: Evidence) -> None:
+    end_as(evidence, Script.ASK, run(), prompt(option="deny"))
+    evidence.lines.append(line("heard", "cancelled"))
 
 
 def told_another_winner(evidence: Evidence) -> None:
@@ -216,6 +231,7 @@ def never_ended(evidence: Evidence) -> None:
         (told_another_end, "2"),
         (won_twice, "2"),
         (heard_the_loser, "2"),
+        (heard_no_answer_in_a_turn_that_went_on, "2"),
         (told_another_winner, "2"),
         (went_back, "3"),
         (left_a_gap, "3"),

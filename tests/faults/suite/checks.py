@@ -97,8 +97,15 @@ def prompts_have_one_winner(evidence: Evidence) -> Iterator[str]:
         if told - {end}:
             yield f"prompt {prompt['id']} is stored as {end}, and was told as {sorted(told, key=str)}"
         heard = {line.text for line in evidence.of(prompt["requestId"], "heard")}
-        if prompt["status"] == "answered" and heard - {_HEARD.get(str(prompt["selectedOption"]), "")}:
+        if prompt["status"] == "answered" and heard - _may_be_heard(evidence, prompt):
             yield f"prompt {prompt['id']} was answered with {end[1]}, and the agent heard {heard}"
+
+
+def _may_be_heard(evidence: Evidence, prompt: Json) -> set[str]:
+    """The answer; and that its turn is over, where a person or the end of its bridge ended that at the same moment."""
+    run = evidence.stored.runs.get(prompt["requestId"], {}) if evidence.stored else {}
+    was_ended = run.get("status") == "aborted" or (run.get("error") or {}).get("code") == "bridge_lost"
+    return {_HEARD.get(str(prompt["selectedOption"]), "")} | ({"cancelled"} if was_ended else set())
 
 
 # --- 3. resume is state ------------------------------------------------------------------------------------------
