@@ -47,7 +47,7 @@ def unanswered_reason(prompt: Prompt) -> str:
     """Why a prompt that has ended as `timeout` has no answer, for its agent and for people."""
     if prompt.auto_handler != "timeout" or prompt.responded_at is None:
         return f"It was ended by hand: {prompt.title}"
-    waited_s = round((prompt.responded_at - prompt.created_at).total_seconds())
+    waited_s = max(0, round((prompt.responded_at - prompt.created_at).total_seconds()))  # a clock may be set back
     waited = f"{waited_s} s" if waited_s < 120 else f"{round(waited_s / 60)} minutes"
     return f"Nobody answered in time ({waited}): {prompt.title}"
 

@@ -39,8 +39,9 @@ class Outages:
         alive_at = await self._store.alive_at()
         self._clock.catch_up()
         now = self._clock.now()
-        if alive_at is not None and now - alive_at > timedelta(seconds=_TOLERANCE_S):
-            await self._shift(lambda since: now - max(since, alive_at))
+        if alive_at is not None and abs(now - alive_at) > timedelta(seconds=_TOLERANCE_S):
+            # What waits since a time that is still to come has it from before the clock was set back.
+            await self._shift(lambda since: now - (since if alive_at <= since <= now else alive_at))
         await self._note()
         self._looked_at = self._clock.monotonic()
 

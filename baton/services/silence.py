@@ -53,10 +53,12 @@ class Silence:
         if live.status not in SILENT or live.run.abort_requested_at is not None or live.run.away:
             return False
         heard = live.last_event_at or live.run.dispatched_at
-        return heard is not None and self._age_s(heard) >= self._limits.stuck_after_s
+        return heard is not None and self._may_be_silent(heard)
 
-    def _age_s(self, at: datetime) -> float:
-        return (self._clock.now() - at).total_seconds()
+    def _may_be_silent(self, heard: datetime) -> bool:
+        """Also where it was heard in a time that is still to come, before the clock was set back: its bridge knows."""
+        age_s = (self._clock.now() - heard).total_seconds()
+        return age_s >= self._limits.stuck_after_s or age_s < -1
 
     async def _look(self, run: Run) -> None:
         assert run.bridge_id is not None, "a run that was dispatched has its bridge"

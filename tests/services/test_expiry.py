@@ -392,6 +392,40 @@ async def test_an_answer_that_comes_before_the_move_is_stored_ends_its_prompt(se
     assert (await now_of(server, prompt)).status is PromptStatus.ANSWERED
 
 
+async def test_a_server_that_is_away_after_its_clock_was_set_back_takes_no_time_from_anybody(
+    server: Server, store: SqliteStore
+) -> None:
+    conversation = await a_run(server)
+    prompt = await bash(server, "npm test")
+    await server.tick(5)
+    server.clock.jump(-7200)
+    await server.tick(5)
+    server.clock.advance(600)
+    again = Server(store, limits=Limits(), clock=server.clock, epoch="e")
+    await again.recover()
+    await again.tick(1)
+    waits = await now_of(again, prompt)
+    assert (waits.status, waits.conversation_id) == (PromptStatus.PENDING, conversation.id)
+    assert waits.timeout_at is not None
+    assert HALF_AN_HOUR - 12 <= (waits.timeout_at - server.clock.now()).total_seconds() <= HALF_AN_HOUR + 1
+
+
+async def test_a_clock_that_is_set_back_while_no_server_is_there_makes_nobody_wait_for_it(
+    server: Server, store: SqliteStore
+) -> None:
+    await a_run(server)
+    prompt = await bash(server, "npm test")
+    await server.tick(5)
+    server.clock.jump(-7200)
+    again = Server(store, limits=Limits(), clock=server.clock, epoch="e")
+    await again.recover()
+    await again.tick(1)
+    waits = await now_of(again, prompt)
+    assert waits.status is PromptStatus.PENDING
+    assert waits.timeout_at is not None
+    assert HALF_AN_HOUR - 12 <= (waits.timeout_at - server.clock.now()).total_seconds() <= HALF_AN_HOUR + 1
+
+
 async def test_a_machine_that_slept_counts_only_what_it_was_awake(server: Server) -> None:
     await a_run(server)
     prompt = await bash(server, "npm test")

@@ -65,6 +65,17 @@ async def test_a_run_that_its_bridge_knows_nothing_of_gets_a_deadline_that_is_sh
     assert server.bridge.of(Abort) == [Abort(request_id=R1)]
 
 
+async def test_a_clock_that_is_set_back_hides_no_silence_and_makes_none(server: Server) -> None:
+    await a_run(server)
+    server.clock.jump(-7200)
+    server.bridge.status = waits_for("nothing", age_s=5)
+    await pass_time(server, 9)
+    assert (await now_of(server)).deadline_at is None
+    server.bridge.status = waits_for("nothing")
+    await pass_time(server, 9)
+    assert (await now_of(server)).deadline_at is not None
+
+
 async def test_a_model_that_says_nothing_is_given_longer(server: Server) -> None:
     await a_run(server)
     server.bridge.status = waits_for("model")
