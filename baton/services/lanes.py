@@ -194,8 +194,18 @@ class Lanes:
     async def commit(self, draft: Draft) -> None:
         """Store the draft, then tell and send what belongs to it.
 
-        Raises RequestKnown, LaneConflict, StoreUnavailable; nothing is stored or told then.
+        Raises RequestKnown, LaneConflict, StoreUnavailable; nothing is stored or told then. A caller that is cancelled
+        meanwhile (its browser or bridge is gone) is held until all of it is done: nothing would tell a bridge of a run
+        that is stored as dispatched, and nobody that its state has changed.
         """
+        committing = asyncio.create_task(self._commit(draft), name="commit of a lane")
+        try:
+            await asyncio.shield(committing)
+        except asyncio.CancelledError:
+            await _ended(committing)
+            raise
+
+    async def _commit(self, draft: Draft) -> None:
         (outcome,) = await self.writes.commit([draft.change()])
         raise_unless_committed(outcome)
         self.settle(draft)
@@ -374,6 +384,17 @@ class Lanes:
         memory.ordinal = max([memory.ordinal, *ordinals])
         self.places.note(live.run for live in memory.runs.values())
         return memory
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    """Wait for its end, whatever that is; a caller that is cancelled once more takes it along."""
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not task.cancelled():
+        task.exception()  # nobody is left to be told of it, and the lane is read anew
 
 
 def _replay(memory: Memory, row: JournalRow, covers: dict[MessageId, int]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from baton.core.commands import MoveQueued, RespondPrompt, SendMessage
 from baton.core.errors import BatonError, NotFound, StoreUnavailable
-from baton.core.events import Queue
+from baton.core.events import Queue, RunChanged
 from baton.core.frames import Execute, PermissionRequest, PromptAsked, SetMode
 from baton.core.ids import ConversationId, RequestId, new_object_id
 from baton.core.limits import Limits
@@ -24,7 +24,7 @@ from baton.core.stored import LaneState
 from baton.core.stream import TextDelta
 from baton.storage.sqlite import SqliteStore
 from baton.testing.clock import FakeClock
-from baton.testing.stores import FaultyStore, HeldStore, StoreInFront
+from baton.testing.stores import FaultyStore, HeldStore, StoreInFront, StumblingStore
 from tests.services.harness import ANNA, LOCAL, Server
 
 R1, R2, R3 = RequestId("r1"), RequestId("r2"), RequestId("r3")
@@ -72,6 +72,63 @@ async def test_a_cancelled_change_that_is_stored_all_the_same_leaves_no_number_t
     assert [run["status"] for run in runs].count(RunStatus.DISPATCHED) == 1
     messages = await store.history(conversation.id)
     assert [message.ordinal for message in messages] == [1, 2]
+
+
+@pytest.mark.parametrize("after_write", [False, True])
+async def test_a_run_that_is_stored_as_dispatched_is_sent_also_where_the_link_that_asked_for_it_is_replaced(
+    store: SqliteStore, after_write: bool
+) -> None:
+    held = HeldStore(store)
+    server = Server(held, limits=Limits(), clock=FakeClock(), epoch="e")
+    server.bridge.connected = False
+    conversation = await server.conversation()
+    await server.send(conversation, "r1")
+    server.bridge.connected = True
+    held.hold(after_write=after_write)
+    arriving = asyncio.ensure_future(server.intake.arrived(LOCAL))
+    await held.reached.wait()
+    arriving.cancel()
+    await asyncio.sleep(0)
+    held.release()
+    with pytest.raises(asyncio.CancelledError):
+        await arriving
+    assert [frame.request_id for frame in server.bridge.of(Execute)] == [R1]
+    (dispatched,) = [told.run for told in server.browser.told(RunChanged) if told.run.status is RunStatus.DISPATCHED]
+    assert dispatched == await store.run(R1)
+
+
+async def test_a_change_whose_caller_is_cancelled_twice_is_read_anew(store: SqliteStore) -> None:
+    held = HeldStore(store)
+    server = Server(held, limits=Limits(), clock=FakeClock(), epoch="e")
+    conversation = await server.conversation()
+    held.hold()
+    sending = asyncio.ensure_future(server.send(conversation, "r1"))
+    await held.reached.wait()
+    for _ in range(2):
+        sending.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    held.release()
+    await server.send(conversation, "r2")
+    assert [frame.request_id for frame in server.bridge.of(Execute)] == [R2]
+
+
+async def test_a_cancelled_change_that_fails_is_raised_nowhere_else(store: SqliteStore) -> None:
+    stumbling = StumblingStore(store)
+    held = HeldStore(stumbling)
+    server = Server(held, limits=Limits(), clock=FakeClock(), epoch="e")
+    conversation = await server.conversation()
+    held.hold()
+    stumbling.raises = [StoreUnavailable("away")]
+    sending = asyncio.ensure_future(server.send(conversation, "r1"))
+    await held.reached.wait()
+    sending.cancel()
+    await asyncio.sleep(0)
+    held.release()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert (await server.send(conversation, "r1")).status == "dispatched"
 
 
 # --- who is refused --------------------------------------------------------------------------------------------
