@@ -170,6 +170,7 @@ def execute_frame(memory: Memory, run: Run) -> Execute:
     """What the bridge is asked to do; made from what is stored, so that it can be said again after a restart."""
     conversation, request = memory.conversation, run.request
     assert run.agent is not None, "a dispatched run has its agent"
+    named = request.working_directory or conversation.working_directory
     return Execute(
         request_id=run.request_id,
         conversation_id=conversation.id,
@@ -182,5 +183,6 @@ def execute_frame(memory: Memory, run: Run) -> Execute:
         model=run.model,
         # In a mode in which it asks; and what is allowed without asking (`allowedTools`, grants) is decided here.
         permission_mode=agent_mode(mode_of(memory, run)),
-        working_directory=request.working_directory or conversation.working_directory,
+        # As it was first sent, also where the conversation has another one by now: so its calls are judged (`judging`).
+        working_directory=named and (run.folder or named),
     )

@@ -9,6 +9,7 @@ from baton.core.commands import (
     CreateConversation,
     CreateGrant,
     ForkConversation,
+    PatchConversation,
     RespondPrompt,
     RetryRun,
     SendMessage,
@@ -161,6 +162,15 @@ async def test_what_a_bridge_asked_just_before_it_went_is_judged_as_if_it_were_t
     again.bridge.workspaces = ()
     await again.recover()
     assert (await ask(again, "Read", "p2", input={"file_path": "/work/a"})).status is PromptStatus.ANSWERED
+
+
+async def test_a_run_that_is_sent_again_works_where_its_calls_are_judged(server: Server) -> None:
+    conversation = await server.conversations.create(ANNA, CreateConversation(working_directory="/work"))
+    await server.runs.send(ANNA, SendMessage(request_id=R1, content="x", conversation_id=conversation.id))
+    await server.conversations.patch(ANNA, conversation.id, PatchConversation(working_directory="/work/other"))
+    expected = await server.intake.greet(LOCAL, known={})
+    assert [frame.working_directory for frame in expected.frames if isinstance(frame, Execute)] == ["/work"]
+    assert (await ask(server, "Read", input={"file_path": "/work/a"})).status is PromptStatus.ANSWERED
 
 
 async def test_tools_that_the_send_allows_need_no_asking_in_its_run_alone(server: Server) -> None:
