@@ -56,6 +56,11 @@ def box(page: Page) -> Locator:
     return page.get_by_role("combobox", name="Message")
 
 
+async def is_live(page: Page) -> None:
+    """Wait until a window of a desktop is connected, which it need not be when one can write: only then it asks so."""
+    await expect(page.get_by_role("link", name=re.compile(r"ready$|^No bridge$"))).to_be_visible()
+
+
 async def send(page: Page, text: str) -> None:
     """Write and press Enter."""
     await box(page).fill(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.fixtures import browser_fixture
-from tests.browser.stage import Stage, answers, begin, is_done, log, send
+from tests.browser.stage import Stage, answers, begin, is_done, is_live, log, send
 from tests.support.server_process import server_process
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 
@@ -119,6 +119,7 @@ async def test_a_slow_network_shows_everything_in_the_end(stage: Stage, page: Pa
 
 
 async def test_a_network_that_carries_nothing_is_found_out(stage: Stage, page: Page, network: TcpProxy) -> None:
+    await is_live(page)
     network.hold()
     await send(page, "Hello rate=2000")
     await expect(page.get_by_text("Saving")).to_be_visible()
