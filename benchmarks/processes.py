@@ -5,7 +5,6 @@ import ctypes
 import json
 import os
 import signal
-import socket
 import statistics
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.ports import free_port
+
 _CPUS: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 SERVER_CPUS: Final = frozenset(_CPUS[-1:]) if len(_CPUS) > 1 else frozenset()
 """The core that the server has for itself, where there is more than one; empty: nobody is pinned."""
@@ -25,14 +26,6 @@ _NOT_HANDED_ON: Final = ("BATON_", "PYTHONDONTWRITEBYTECODE")
 """What begins with these says how somebody else's Baton or Python is set up."""
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def cpu_s(pid: int) -> float:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import SERVER_CPUS, Child, baton_server, free_port, until_healthy
+from benchmarks.processes import SERVER_CPUS, Child, baton_server, until_healthy
+from tests.support.ports import free_port
 
 RELAYS = Path(__file__).parent / "relays"
 SYSTEMS = ("bare", "baton", "stock", "node", "origin")

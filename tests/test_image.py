@@ -23,7 +23,8 @@ from mongomock_motor import AsyncMongoMockClient
 
 from baton.cli import main
 from baton.storage import mongo_connection
-from tests.support.server_process import free_port, server_process
+from tests.support.ports import free_port
+from tests.support.server_process import server_process
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

@@ -18,8 +18,8 @@ from baton.settings import Settings
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
 from baton.testing.clock import FakeClock
+from tests.support.ports import free_port
 from tests.support.raw_clients import RawBridge, hello, open_bridge, open_socket
-from tests.support.server_process import free_port
 
 ROOT = Identity(UserId("root"), AccountRole.ADMIN)
 DAY_S = 24 * 3600.0

@@ -16,7 +16,8 @@ import pytest
 from baton.storage.migrate import migrate
 from baton.storage.mongo import mongo_migrations
 from baton.testing.clock import FakeClock
-from tests.support.server_process import free_port, server_process
+from tests.support.ports import free_port
+from tests.support.server_process import server_process
 from tests.support.wire_server import Fault, WireServer, wire_server
 
 Spoil: TypeAlias = Callable[[WireServer], object]

@@ -21,8 +21,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.raw_clients import RawSocket, hello, open_bridge, open_socket
-from tests.support.server_process import free_port
 from tests.support.shared_server import TOKEN, SharedServer, SmallDisk, connected, count_rows, shared_server
 
 LONG_MESSAGE = "x" * 20_000

@@ -22,7 +22,8 @@ from playwright.async_api import BrowserContext, Error, Page, async_playwright, 
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.browser.fixtures import browser_fixture
-from tests.support.server_process import ServerProcess, free_port, server_process
+from tests.support.ports import free_port
+from tests.support.server_process import ServerProcess, server_process
 from tests.support.tcp_proxy import TcpProxy
 
 SOCKET_IO = Path(__file__).parents[1] / "clients" / "node_modules" / "socket.io-client" / "dist" / "socket.io.min.js"

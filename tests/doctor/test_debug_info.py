@@ -10,7 +10,7 @@ import pytest
 from baton.doctor.redaction import Redactor
 from tests.support.bridge_process import bridge_process
 from tests.support.in_process import running_server
-from tests.support.server_process import free_port
+from tests.support.ports import free_port
 from tests.support.shell import Shell
 from tests.support.talking import talked
 

@@ -14,7 +14,7 @@ import pytest
 from baton.cli import build_parser
 from tests.support.bridge_process import bridge_process
 from tests.support.in_process import Running, running_server
-from tests.support.server_process import free_port
+from tests.support.ports import free_port
 from tests.support.shell import Said, Shell
 
 LIMIT_S = 15

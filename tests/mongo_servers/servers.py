@@ -8,13 +8,14 @@ import hashlib
 import os
 import selectors
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from tests.support.ports import free_port
 
 HERE: Final = Path(__file__).parent
 BUILD: Final = HERE.parent.parent / "build" / "mongo_servers"
@@ -115,13 +116,6 @@ def _quiet() -> dict[str, str]:
     return {**os.environ, "DO_NOT_TRACK": "1"}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 CANDIDATES: Final = (
     Candidate("mongo-java-server", "mongo-java-server 1.47.0, in memory", ("java", "mvn"), _java, lambda _: ["memory"]),
     Candidate(
@@ -136,6 +130,6 @@ CANDIDATES: Final = (
         "FerretDB 1.24.2, on SQLite",
         ("go",),
         _ferretdb,
-        lambda folder: [str(_free_port()), str(folder)],
+        lambda folder: [str(free_port()), str(folder)],
     ),
 )

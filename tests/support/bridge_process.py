@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.support.server_process import free_port
+from tests.support.ports import free_port
 
 START_S = 120
 

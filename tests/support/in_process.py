@@ -15,7 +15,7 @@ from baton.credentials import open_credentials, prepare_folder, read_token
 from baton.settings import Settings
 from baton.storage.sqlite import SqliteStore
 from baton.storage.sqlite_migrate import migrate_sqlite
-from tests.support.server_process import free_port
+from tests.support.ports import free_port
 
 
 @dataclass(frozen=True, slots=True)

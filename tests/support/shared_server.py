@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.server_process import free_port
+from tests.support.ports import free_port
 
 START_S = 30
 TOKEN = "token-of-the-admin-0123456789abcdef"
