@@ -60,6 +60,8 @@ class Draft:
         self._audit: dict[PromptId, AuditEntry] = {}
         self._deeds: list[AuditEntry] = []
         self._state_before = (memory.state, len(memory.pending_prompts()))
+        self._seq_before = memory.seq
+        self._updated_before = memory.updated_at
 
     # --- numbers -----------------------------------------------------------------------------------------------
 
@@ -148,6 +150,14 @@ class Draft:
     def is_bare(self) -> bool:
         """Whether there is nothing to store beside a journal row."""
         return self._conversation is None
+
+    def is_in(self, stored: Memory) -> bool:
+        """Whether what is on disk holds this change. One that cannot be found there again counts as not stored."""
+        if self.is_new:
+            return True
+        if self.memory.seq > self._seq_before:
+            return stored.seq >= self.memory.seq
+        return self._updated_before != self.memory.updated_at == stored.updated_at
 
     # --- what is told ------------------------------------------------------------------------------------------
 

@@ -307,7 +307,7 @@ class Intake:
             try:
                 if works:
                     began = self._clock.monotonic()
-                    outcomes = await self._lanes.writes.commit([work.draft.change() for work in works])
+                    outcomes = await self._lanes.write([work.draft for work in works])
                     self._show(works, outcomes)
                     self._tally.flush_s.add(self._clock.monotonic() - began)
                     self._tally.flush_frames.add(sum(work.taken for work in works))

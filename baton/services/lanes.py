@@ -3,7 +3,8 @@
 A lane keeps in memory what its conversation's open runs need, gives out `seq` and `ordinal`, and makes every change
 in the same three steps: build a `Draft`, commit it, publish it. Nothing outside sees a state that is not on disk,
 because everybody, readers of live messages too, works inside `Lanes.turn`. A change that fails leaves memory ahead
-of the disk; the lane then forgets everything and reads itself anew at its next turn.
+of the disk; the lane then forgets everything and reads itself anew at its next turn. If it finds the change on disk
+all the same (the store was lost before it could say so), the change is told and sent then.
 
 It must not know what the changes mean: that is what `runs`, `intake`, `prompts` and `conversations` are for.
 """
@@ -82,6 +83,8 @@ class Lanes:
         self._limits = limits
         self._lanes: OrderedDict[ConversationId, Lane] = OrderedDict()
         self._forgotten: set[ConversationId] = set()
+        self._doubtful: dict[ConversationId, Draft] = {}
+        """Changes of which the store has not said whether they are on disk."""
         self._late: dict[ConversationId, timedelta] = {}
         """Conversations whose deadlines are still to be moved, and by how much."""
         self.places = Places()
@@ -194,9 +197,9 @@ class Lanes:
     async def commit(self, draft: Draft) -> None:
         """Store the draft, then tell and send what belongs to it.
 
-        Raises RequestKnown, LaneConflict, StoreUnavailable; nothing is stored or told then. A caller that is cancelled
-        meanwhile (its browser or bridge is gone) is held until all of it is done: nothing would tell a bridge of a run
-        that is stored as dispatched, and nobody that its state has changed.
+        Raises RequestKnown and LaneConflict, with which nothing is stored, and StoreUnavailable; nothing is told then.
+        A caller that is cancelled meanwhile (its browser or bridge is gone) is held until all of it is done: nothing
+        would tell a bridge of a run that is stored as dispatched, and nobody that its state has changed.
         """
         committing = asyncio.create_task(self._commit(draft), name="commit of a lane")
         try:
@@ -206,11 +209,38 @@ class Lanes:
             raise
 
     async def _commit(self, draft: Draft) -> None:
-        (outcome,) = await self.writes.commit([draft.change()])
+        (outcome,) = await self.write([draft])
         raise_unless_committed(outcome)
+        self._show(draft)
+
+    async def write(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
+        """Hand drafts of different lanes to the store. Raises StoreUnavailable; the lanes are to be forgotten then.
+
+        What is raised leaves open which of them are on disk (a link to the database may go after it has stored them):
+        those that are will be told and sent when their lanes have been read anew.
+        """
+        try:
+            return await self.writes.commit([draft.change() for draft in drafts])
+        except BaseException:
+            self._doubtful.update((draft.memory.conversation_id, draft) for draft in drafts)
+            raise
+
+    def _show(self, draft: Draft) -> None:
+        """The draft is on disk: now it counts, is told and sent."""
         self.settle(draft)
         self._publisher.publish([*draft.events, *draft.late_events])
         self.send_frames(draft)
+
+    def _show_doubtful(self, memory: Memory) -> None:
+        """The lane has been read: what was in doubt is there, or is not."""
+        draft = self._doubtful.pop(memory.conversation_id, None)
+        if draft is None or not draft.is_in(memory):
+            return
+        logger.warning(
+            "a change was stored although the store could not say so",
+            extra={"action": "store.doubt_resolved", "conversationId": memory.conversation_id},
+        )
+        self._show(draft)
 
     async def purge(self, memory: Memory) -> None:
         """Remove the conversation for good; the caller holds its lane, which after that finds it gone.
@@ -225,6 +255,7 @@ class Lanes:
     def settle(self, draft: Draft) -> None:
         """The draft is on disk: memory is not ahead of it, and its runs stand where the draft left them."""
         self._lanes[draft.memory.conversation_id].is_ahead = False
+        self._doubtful.pop(draft.memory.conversation_id, None)
         if draft.is_bare:
             self.places.note((), draft.journal)
         else:
@@ -347,8 +378,10 @@ class Lanes:
         if lane.memory is None:
             state = await self._store.load_lane(lane.conversation_id)
             if state is None:
+                self._doubtful.pop(lane.conversation_id, None)
                 raise NotFound("There is no such conversation")
             lane.memory = self._restored(state)
+            self._show_doubtful(lane.memory)
         return lane.memory
 
     def new_transcript(self, memory: Memory, run: Run) -> Transcript:

@@ -103,6 +103,11 @@ class Memory:
         """The conversation's, without its document being built."""
         return self._conversation.state
 
+    @property
+    def updated_at(self) -> datetime:
+        """The conversation's, without its document being built."""
+        return self._conversation.updated_at
+
     def next_ordinal(self) -> int:
         """The place of a new message in the history."""
         self.ordinal += 1

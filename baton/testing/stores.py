@@ -349,12 +349,14 @@ class FaultyStore(StoreInFront):
         self.commits = 0
         self.is_dead = False
         self._failures = 0
+        self._stores_failures = False
         self._crash_at: int | None = None
         self._is_after_write = False
 
-    def fail(self, times: int = 1) -> None:
-        """The next so many commits raise StoreUnavailable and store nothing."""
+    def fail(self, times: int = 1, *, after_write: bool = False) -> None:
+        """The next so many commits raise StoreUnavailable: nothing is stored, or (`after_write`) all of it is."""
         self._failures = times
+        self._stores_failures = after_write
 
     def crash_at(self, number: int, *, after_write: bool = False) -> None:
         """Die at the commit of this number, counted from 1 and from the making of this object."""
@@ -367,6 +369,8 @@ class FaultyStore(StoreInFront):
             raise SimulatedCrashError
         if self._failures > 0:
             self._failures -= 1
+            if self._stores_failures:
+                await self.behind.commit(changes)
             raise StoreUnavailable("The disk is full (a test says so)")
         if self.commits != self._crash_at:
             return await self.behind.commit(changes)

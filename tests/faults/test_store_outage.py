@@ -88,7 +88,7 @@ class Watcher:
             self.told_at[key] = time.monotonic()
             self._news.set()
         for key, view in self.views.items():
-            # What was written although its answer was lost has been told to nobody: the next event shows the gap.
+            # It had fallen behind, and was told to join again.
             if view.needs_join and key not in self._joining.values():
                 number = next(self._numbers)
                 self._joining[number] = key
@@ -226,6 +226,7 @@ async def _outage(
         assert text.startswith(shown[key]), "what was shown is kept"
         assert text == expected_text(WORDS)
     assert watcher.links == links, "no link came or went"
+    assert not any(view.gaps for view in watcher.views.values()), "what was stored without an answer is told too"
     assert most_mb - before_mb < MORE_MEMORY_MB
     return (
         f"the first stream live again after {first_s:.2f} s, all {STREAMS} after {all_s:.2f} s; "
