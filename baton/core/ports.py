@@ -76,7 +76,8 @@ class Store(Protocol):
     """Where everything is kept. Verbs of the domain; rules live in services.
 
     1. What a verb has written when it returns survives `kill -9` and loss of power.
-    2. A driver's error is raised as StoreUnavailable (nothing of the call was stored, or see 4) or LeaseLost.
+    2. A driver's error is raised as StoreUnavailable or LeaseLost. Nothing of the call was stored then, except where
+       the store was lost before it could answer: a change of `commit` may be there, and is whole after `load_lane`.
     3. A cancelled caller's write may still happen.
     4. Every read is limited and uses an index.
     5. Verbs may be called concurrently; `commit` calls take effect in the order of their calls.
