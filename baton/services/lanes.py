@@ -295,7 +295,7 @@ class Lanes:
     def postpone(self, by: timedelta) -> None:
         """Move every deadline there is by so much: each conversation's before anybody's next turn in it."""
         in_use = [name for name, lane in self._lanes.items() if lane.users or (lane.memory and lane.memory.runs)]
-        for conversation_id in {*in_use, *self._forgotten}:
+        for conversation_id in {*in_use, *self._forgotten, *self.bypassing}:
             self._late[conversation_id] = self._late.get(conversation_id, timedelta()) + by
 
     async def store_postponed(self) -> None:

@@ -73,13 +73,13 @@ class Outages:
         self._noted = self._clock.monotonic()
 
     def _has_deadlines(self) -> bool:
-        if any(live.deadline_at is not None for live in self._lanes.open_runs()):
+        if self._lanes.bypassing or any(live.deadline_at is not None for live in self._lanes.open_runs()):
             return True
         return any(prompt.timeout_at or prompt.stage_at for prompt in self._lanes.pending_prompts())
 
     async def _shift(self, by: Callable[[datetime], timedelta]) -> None:
         """`by`: how much, for something that waits since then."""
-        for conversation_id in self._lanes.conversations_with_open_runs():
+        for conversation_id in {*self._lanes.conversations_with_open_runs(), *self._lanes.bypassing}:
             try:
                 async with self._lanes.turn(conversation_id) as memory:
                     draft = self._lanes.draft(memory)

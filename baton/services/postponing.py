@@ -1,9 +1,10 @@
-"""Moves the deadlines of a conversation's open runs and prompts, where time has passed that does not count."""
+"""Moves what a conversation has of deadlines, where time has passed that does not count, or a clock was set."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from baton.core.events import ConversationUpdated
 from baton.core.models import Prompt, Run
 from baton.services.drafts import Draft
 from baton.services.watching import store_pending
@@ -22,6 +23,15 @@ def postpone(draft: Draft, by: Callable[[datetime], timedelta]) -> None:
             draft.move_run(live, run)
     for prompt in draft.memory.pending_prompts():
         _postpone_prompt(draft, prompt, by(prompt.created_at))
+    _keep_bypass_short(draft, by)
+
+
+def _keep_bypass_short(draft: Draft, by: Callable[[datetime], timedelta]) -> None:
+    """What nobody saw gives no more of `bypassPermissions`, and a clock that was set back neither."""
+    until = draft.memory.conversation.bypass_until
+    if until is not None and (moved := by(until)) < timedelta():
+        draft.store_conversation(replace(draft.memory.conversation, bypass_until=until + moved))
+        draft.tell_all(ConversationUpdated(draft.memory.conversation))
 
 
 def _waits_since(run: Run) -> datetime:

@@ -380,6 +380,41 @@ async def test_bypass_ends_after_a_restart_too(server: Server, store: SqliteStor
     assert await again.conversations.mode(ANNA, conversation.id) is PermissionMode.DEFAULT
 
 
+async def test_bypass_lasts_no_longer_where_the_clock_is_set_back(server: Server) -> None:
+    server.bridge.allow_bypass = True
+    conversation = await server.conversation()
+    await server.conversations.set_mode(ANNA, conversation.id, PermissionMode.BYPASS)
+    server.clock.jump(-7200)
+    await server.tick(1)
+    await server.leap(server.services.limits.bypass_s)
+    assert await server.conversations.mode(ANNA, conversation.id) is PermissionMode.DEFAULT
+
+
+async def test_bypass_lasts_no_longer_where_the_clock_is_set_back_while_no_server_is_there(
+    server: Server, store: SqliteStore
+) -> None:
+    server.bridge.allow_bypass = True
+    conversation = await server.conversation()
+    await server.conversations.set_mode(ANNA, conversation.id, PermissionMode.BYPASS)
+    await server.tick(1)
+    clock = FakeClock()
+    clock.jump(-7200)
+    again = Server(store, limits=server.services.limits, clock=clock, epoch="e")
+    await again.recover()
+    await again.leap(server.services.limits.bypass_s)
+    assert await again.conversations.mode(ANNA, conversation.id) is PermissionMode.DEFAULT
+
+
+@pytest.mark.parametrize("jump", [3000, -3000])
+async def test_bypass_has_its_time_in_a_machine_that_slept_and_ends_with_it(server: Server, jump: float) -> None:
+    server.bridge.allow_bypass = True
+    conversation = await server.conversation()
+    await server.conversations.set_mode(ANNA, conversation.id, PermissionMode.BYPASS)
+    server.clock.jump(jump)
+    await server.tick(1)
+    assert await server.conversations.mode(ANNA, conversation.id) is PermissionMode.BYPASS
+
+
 async def test_bypass_counts_for_a_run_that_was_sent_in_it(server: Server) -> None:
     server.bridge.allow_bypass = True
     await a_run(server, permission_mode=PermissionMode.BYPASS)
