@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -25,14 +26,23 @@ class Stage:
         self._browser = browser
         self._contexts: list[BrowserContext] = []
 
-    async def open(self, path: str = "/", *, is_logged_in: bool = True, **options: Any) -> Page:
-        """A window of its own, with cookies of its own."""
+    async def open(
+        self,
+        path: str = "/",
+        *,
+        is_logged_in: bool = True,
+        before: Callable[[Page], None] | None = None,
+        **options: Any,
+    ) -> Page:
+        """A window of its own, with cookies of its own. `before`: called with it while it is empty."""
         context = await self._browser.new_context(**options)
         self._contexts.append(context)
         page = await context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", self._listen)
+        if before is not None:
+            before(page)
         query = f"?token={self.server.token()}" if is_logged_in else ""
         await page.goto(f"{self.url}{path}{query}")
         if is_logged_in:

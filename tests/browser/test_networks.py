@@ -5,10 +5,10 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, WebSocket, expect
 
 from tests.browser.fixtures import browser_fixture
-from tests.browser.stage import Stage, answers, begin, is_done, is_live, log, send
+from tests.browser.stage import Stage, answers, begin, is_done, is_live, log, reconnected, send
 from tests.support.server_process import server_process
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 
@@ -129,3 +129,19 @@ async def test_a_network_that_carries_nothing_is_found_out(stage: Stage, page: P
     await page.wait_for_url(re.compile(r"/c/[0-9a-f]{24}"), timeout=60_000)
     await is_done(page)
     await expect(log(page).get_by_text("Hello rate=2000", exact=True)).to_have_count(1)
+
+
+async def test_a_network_that_fails_while_the_page_connects_is_found_out(stage: Stage, network: TcpProxy) -> None:
+    network.delay(0.3)
+    page = await stage.open(before=lambda page: page.once("websocket", lambda socket: hold_once_open(socket, network)))
+    # The connection is open, and the page never hears that it was let in.
+    await expect(page.get_by_text("No connection for")).to_be_visible()
+    network.delay(0)
+    network.let_go()
+    await reconnected(page)
+    await is_live(page)
+
+
+def hold_once_open(socket: WebSocket, network: TcpProxy) -> None:
+    """After the server's first packet nothing more of it comes through."""
+    socket.once("framereceived", lambda _: network.hold_downstream())

@@ -10,6 +10,8 @@ import { isKnownEvent, type WireEvent } from "./reduce";
 import { failure, NO_ANSWER, UNREACHABLE, type Answer } from "./rest";
 
 const ACK_TIMEOUT_MS = 20_000;
+/** For all of a connection's beginning: the library has a limit for the first half of it only. */
+const CONNECT_TIMEOUT_MS = 20_000;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
 
@@ -56,7 +58,14 @@ export function createWire(listener: Listener, url: string = "/"): Wire {
 
   function connect(): void {
     clearTimeout(timer);
-    if (!socket.connected) socket.connect();
+    if (socket.connected) return;
+    socket.connect();
+    timer = setTimeout(giveUp, CONNECT_TIMEOUT_MS);
+  }
+
+  function giveUp(): void {
+    socket.disconnect();
+    tryLater("The server does not answer");
   }
 
   function tryLater(reason: string): void {
@@ -70,10 +79,12 @@ export function createWire(listener: Listener, url: string = "/"): Wire {
   }
 
   function refused(error: ApiError): void {
+    clearTimeout(timer);
     listener.connection({ phase: "refused", reason: error.message, code: error.code });
   }
 
   socket.on("connect", () => {
+    clearTimeout(timer);
     attempts = 0;
     leavesAt = null;
     listener.connection({ phase: "live" });
